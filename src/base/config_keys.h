@@ -1,0 +1,51 @@
+/* The one list of configuration keys. X(ID, "name", TYPE, default, min, max, "allowed or unit", reload, "help") */
+#ifndef BASE_CONFIG_KEYS_H
+#define BASE_CONFIG_KEYS_H
+#define CONFIG_KEYS(X)                                                                              \
+    X(DATA, "data", TEXT, "data", 0, 0, "directory", 0, "Data directory: database, blobs, keys")     \
+    X(LISTEN, "listen", TEXT, "127.0.0.1:5000", 0, 0, "ADDR:PORT[,ADDR:PORT...]", 0, "Addresses to listen on") \
+    X(PUBLIC_URL, "public_url", TEXT, "", 0, 0, "http(s)://host[:port]", 1, "URL clients use; default from listen. Never taken from a Host header") \
+    X(DATABASE, "database", SECRET, "", 0, 0, "postgresql://... or empty", 0, "PostgreSQL connection; empty means SQLite in the data directory") \
+    X(ADMIN_USER, "admin_user", TEXT, "admin", 0, 0, "user name", 0, "First administrator, made on the first start") \
+    X(ADMIN_PASSWORD, "admin_password", SECRET, "", 0, 0, "text", 0, "Password of the first administrator; empty: a random one is made") \
+    X(TLS_CERT, "tls_cert", TEXT, "", 0, 0, "PEM file", 1, "Certificate chain; with tls_key serves HTTPS") \
+    X(TLS_KEY, "tls_key", TEXT, "", 0, 0, "PEM file", 1, "Private key of tls_cert")                  \
+    X(TLS_SELF_SIGNED, "tls_self_signed", BOOL, "false", 0, 0, "true or false", 0, "Make and use a self-signed certificate in the data directory") \
+    X(LOG_LEVEL, "log_level", ENUM, "info", 0, 0, "debug|info|warn|error", 1, "Least level logged")  \
+    X(LOG_FORMAT, "log_format", ENUM, "auto", 0, 0, "auto|json|human", 0, "Log format; auto: human on a terminal, else JSON") \
+    X(ACCESS_LOG, "access_log", BOOL, "true", 0, 0, "true or false", 1, "One log line for each request") \
+    X(READ_ONLY, "read_only", BOOL, "false", 0, 0, "true or false", 1, "Refuse every change with 503; pulls go on") \
+    X(TRUSTED_PROXIES, "trusted_proxies", TEXT, "", 0, 0, "CIDR[,CIDR...]", 1, "Proxies whose X-Forwarded-For is believed") \
+    X(LOOPS, "loops", INT, "0", 0, 256, "count", 0, "Event threads; 0: one for each core")            \
+    X(WORKERS, "workers", INT, "0", 0, 1024, "count", 0, "Worker threads; 0: 16 + 4 for each core")  \
+    X(MAX_HEADER, "max_header", SIZE, "16K", 4096, 262144, "bytes", 1, "Largest request head; above it 431") \
+    X(MAX_CONNECTIONS, "max_connections", INT, "0", 0, 1000000, "count", 0, "Open connections; 0: what the descriptor limit allows") \
+    X(MAX_CONNECTIONS_PER_ADDRESS, "max_connections_per_address", INT, "4096", 0, 1000000, "count, 0 off", 1, "Open connections from one address (IPv6: /64); listed proxies are not limited") \
+    X(MAX_REQUESTS_PER_ADDRESS, "max_requests_per_address", INT, "0", 0, 1000000, "requests a second, 0 off", 1, "Request rate of one address, burst 5 s; above it 429") \
+    X(MAX_LOGINS_PER_ADDRESS, "max_logins_per_address", INT, "60", 0, 1000000, "failures a minute, 0 off", 1, "Failed logins of one address; above it 429") \
+    X(HEADER_TIMEOUT, "header_timeout", TIME, "10s", 100000, 3600000000, "time", 1, "A head must be complete by then") \
+    X(IDLE_TIMEOUT, "idle_timeout", TIME, "75s", 100000, 86400000000, "time", 1, "An idle connection is closed after it") \
+    X(BODY_GRACE, "body_grace", TIME, "30s", 100000, 3600000000, "time", 1, "A body may be slow for so long") \
+    X(BODY_MIN_RATE, "body_min_rate", SIZE, "1K", 0, 1073741824, "bytes a second, 0 off", 1, "Slowest body after the grace, both ways") \
+    X(MAX_UPLOAD, "max_upload", SIZE, "0", 0, 1152921504606846976, "bytes, 0 off", 1, "Largest blob") \
+    X(MAX_MANIFEST, "max_manifest", SIZE, "4M", 4194304, 67108864, "bytes", 1, "Largest manifest; above it 413") \
+    X(UPLOAD_EXPIRY, "upload_expiry", TIME, "24h", 1000000, 2592000000000, "time", 1, "An upload session not touched for so long is removed") \
+    X(MAX_UPLOADS_PER_USER, "max_uploads_per_user", INT, "1000", 1, 1000000, "count", 1, "Open upload sessions of one user") \
+    X(MIN_FREE, "min_free", SIZE, "256M", 0, 1152921504606846976, "bytes, 0 off", 1, "Low-water mark of free space: uploads get 507 below it") \
+    X(GC, "gc", BOOL, "true", 0, 0, "true or false", 1, "Collect garbage in the background")          \
+    X(GC_DELAY, "gc_delay", TIME, "24h", 0, 31536000000000, "time", 1, "An unreferenced blob is reviewed so long after its upload, mount or last reference") \
+    X(GC_GRACE, "gc_grace", TIME, "1h", 0, 31536000000000, "time", 1, "A blob seen by HEAD is kept so long; also the age of trash before it is unlinked") \
+    X(GC_INTERVAL, "gc_interval", TIME, "5s", 10000, 86400000000, "time", 1, "Pause between review passes") \
+    X(UNTAGGED_EXPIRY, "untagged_expiry", TIME, "0", 0, 315360000000000, "time, 0 off", 1, "Manifests without tag, parent or living subject are deleted after it") \
+    X(SCRUB_PERIOD, "scrub_period", TIME, "30d", 1000000, 315360000000000, "time", 1, "Each blob is re-hashed at least so often") \
+    X(SCRUB_RATE, "scrub_rate", SIZE, "20M", 0, 10737418240, "bytes a second, 0 off", 1, "Speed of the scrub") \
+    X(CACHE_SIZE, "cache_size", SIZE, "128M", 1048576, 1099511627776, "bytes", 0, "Memory for manifests and facts of the pull path, all event threads together") \
+    X(TOKEN_LIFE, "token_life", TIME, "5m", 60000000, 3600000000, "time", 1, "Life of a registry token") \
+    X(LOGIN_CONCURRENCY, "login_concurrency", INT, "2", 1, 64, "count", 0, "Password hashes computed at once (19 MiB each)")
+enum config_index {
+#define X(id, name, type, def, min, max, allowed, reload, help) CONFIG_##id,
+    CONFIG_KEYS(X)
+#undef X
+        CONFIG_COUNT
+};
+#endif

@@ -1,0 +1,36 @@
+/* registry: OCI distribution (spec 1.1 + dev at 967efdc) over db and store: blobs, uploads,
+ * manifests, tags, referrers, garbage collection, scrub. Rights were decided by the gate. */
+#ifndef REGISTRY_REGISTRY_H
+#define REGISTRY_REGISTRY_H
+#include "db/db.h"
+#include "http/http.h"
+#include "store/store.h"
+
+#include <jansson.h>
+
+struct registry;
+struct registry_options {
+    struct db *db;
+    struct store *store;
+    const struct config *config;
+    int loops;
+    size_t cache_bytes;
+};
+int registry_new(struct registry **ret, const struct registry_options *o, struct err *err);
+void registry_free(struct registry *g);            /* stops background threads first */
+void registry_reload(struct registry *g, const struct config *c);
+struct registry *registry_of(const struct http_req *r); /* defined in app/app.c */
+extern const struct http_route registry_routes[];
+extern const size_t n_registry_routes;
+
+/* Background: upload reaper, gc reviewer, trash purge, scrub; one low-priority thread. */
+int registry_background_start(struct registry *g, struct err *err);
+void registry_background_stop(struct registry *g);
+/* A backup holds trash in place while it copies a snapshot. */
+void registry_trash_hold(struct registry *g, bool hold);
+
+/* Administration. Each reports through out (one JSON object a call): progress and findings. */
+typedef int (*registry_report)(void *arg, json_t *line, struct err *err);
+int registry_gc(struct registry *g, bool dry_run, bool now, registry_report out, void *arg, struct err *err);
+int registry_fsck(struct registry *g, bool full, bool repair, registry_report out, void *arg, int64_t *ret_problems, struct err *err);
+#endif
