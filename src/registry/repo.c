@@ -1,0 +1,64 @@
+/* What every writing handler does alike: decide again inside the transaction, and bracket the commit
+ * with the repository's generation so that no reader keeps an old fact. */
+#include "registry/registry_int.h"
+
+int repo_tx_for_push(struct db_tx *tx, const struct http_req *r, int64_t *ret_repo_id, struct err *err)
+{
+    const struct req_repo *rr = req_repo(r);
+    const struct principal *p = req_principal(r);
+    bool made = false;
+    if (!rr->fact) {
+        struct repo_fact *fact = NULL;
+        int rc = ident_tx_repo(tx, rr->name, &fact, err);
+        if (rc < 0)
+            return rc;
+        made = rc == 0;
+        if (fact)
+            shared_unref(&fact->shared);
+    }
+    int64_t id;
+    int rc = ident_tx_repo_for_push(tx, p, rr->name, &id, err);
+    if (rc < 0)
+        return rc;
+    if (made) {
+        struct buf data;
+        buf_init(&data, 1024);
+        buf_cstr(&data, "{\"name\":");
+        buf_json(&data, rr->name);
+        buf_char(&data, '}');
+        rc = event_tx_append(tx, "repository.created", p->user_id, id, buf_view(&data), err);
+        buf_release(&data);
+        if (rc < 0)
+            return rc;
+    }
+    *ret_repo_id = id;
+    return 0;
+}
+
+int repo_write(struct registry *g, struct str name, db_callback fn, void *arg, struct err *err)
+{
+    gen_begin(GEN_REPO, name);
+    int rc = db_write(g->db, fn, arg, err);
+    gen_end(GEN_REPO, name);
+    return rc;
+}
+
+int registry_space(struct registry *g, struct err *err)
+{
+    int64_t least = registry_num(g, MIN_FREE), now = clock_mono();
+    int64_t checked = atomic_load_explicit(&g->space_checked, memory_order_relaxed);
+    if (checked == 0 || now - checked > 200000) {
+        int64_t bytes;
+        int rc = store_free_bytes(g->store, &bytes, err);
+        if (rc < 0)
+            return rc;
+        atomic_store_explicit(&g->space_free, bytes, memory_order_relaxed);
+        atomic_store_explicit(&g->space_checked, now, memory_order_relaxed);
+        metric_set(METRIC_STORE_FREE, bytes);
+    }
+    int64_t have = atomic_load_explicit(&g->space_free, memory_order_relaxed);
+    if (least > 0 && have < least)
+        return err_set(err, ERR_STORAGE_FULL, "the data volume has %lld bytes free, uploads need %lld (min_free)",
+                       (long long)have, (long long)least);
+    return 0;
+}
