@@ -390,7 +390,7 @@ static int parse_content_type(struct str header, struct manifest *m, struct err 
 int manifest_parse(struct arena *a, struct str bytes, struct str content_type, size_t max_bytes,
                    struct manifest *ret, struct err *err)
 {
-    struct manifest m = {.kind = 0};
+    struct manifest m = {.n_refs = 0};
     int rc = parse_content_type(content_type, &m, err);
     if (rc < 0)
         return rc;

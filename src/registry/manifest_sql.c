@@ -307,7 +307,7 @@ static void map_id(const struct db_rows *row, void *out)
 {
     struct id_out *o = out;
     o->id = db_int(row, 0);
-    (void)snprintf(o->media_type, sizeof o->media_type, "%.*s", STR_FMT(db_text(row, 1)));
+    text_copy(o->media_type, sizeof o->media_type, db_text(row, 1));
 }
 
 int manifest_tx_delete(struct db_tx *tx, int64_t repo_id, const struct digest *d, int64_t actor_id, struct err *err)

@@ -48,6 +48,17 @@ static int read_page(struct db_tx *tx, void *arg, struct err *err)
     return referrer_tx_page(tx, q->repo_id, &q->query, q->max + 1, add_one, q, err);
 }
 
+/* No media type has a space, many have a plus: a bare '+' that was read as a space is put back. */
+static struct str plus_kept(struct arena *a, struct str s)
+{
+    char *copy = str_dup(a, s);
+    for (size_t i = 0; i < s.n; i++) {
+        if (copy[i] == ' ')
+            copy[i] = '+';
+    }
+    return (struct str){copy, s.n};
+}
+
 static int parse_query(struct http_req *r, struct referrers_read *q, struct err *err)
 {
     int rc = digest_parse(r->parts[1], &q->query.subject, err);
@@ -65,6 +76,8 @@ static int parse_query(struct http_req *r, struct referrers_read *q, struct err 
     }
     size_t at = 0;
     rc = http_query(r, "artifactType", &at, &q->query.artifact_type);
+    if (rc == 1)
+        q->query.artifact_type = plus_kept(&r->arena, q->query.artifact_type);
     bool shape = q->query.artifact_type.n <= MEDIA_TYPE_MAX;
     for (size_t i = 0; rc == 1 && shape && i < q->query.artifact_type.n; i++)
         shape = q->query.artifact_type.p[i] > 0x20 && q->query.artifact_type.p[i] < 0x7f;

@@ -16,6 +16,9 @@
 #include "registry/gc.h"
 #include "registry/registry.h"
 
+#include <stdatomic.h>
+#include <stdio.h>
+
 struct upload_table;
 struct background;
 
@@ -39,6 +42,14 @@ static inline struct str key_str(const struct digest *d, uint8_t out[DIGEST_KEY_
 {
     size_t n = digest_key(d, out);
     return (struct str){(const char *)out, n};
+}
+/* Copies at most cap - 1 bytes and the NUL. */
+static inline void text_copy(char *out, size_t cap, struct str s)
+{
+    size_t n = s.n < cap ? s.n : cap - 1;
+    if (n > 0)
+        memcpy(out, s.p, n);
+    out[n] = 0;
 }
 
 /* ---- manifest.c: the strict model (image-spec manifest.md, image-index.md, descriptor.md) ---- */
@@ -140,10 +151,24 @@ int event_tx_append(struct db_tx *tx, const char *kind, int64_t actor_id, int64_
                     struct err *err);
 
 /* ---- repo.c: shared by the writing handlers ---- */
+/* Who pushes where; outlives the request when who and name do. */
+struct push_target {
+    const struct principal *who;
+    struct str name;            /* canonical */
+    bool absent;                /* the gate found no such repository */
+};
+static inline struct push_target push_target_of(const struct http_req *r)
+{
+    const struct req_repo *rr = req_repo(r);
+    return (struct push_target){req_principal(r), rr->name, rr->fact == NULL};
+}
 /* In a write: decides again, makes namespace and repository when missing (event repository.created). */
-int repo_tx_for_push(struct db_tx *tx, const struct http_req *r, int64_t *ret_repo_id, struct err *err);
+int repo_tx_for_push(struct db_tx *tx, const struct push_target *t, int64_t *ret_repo_id, struct err *err);
 /* db_write bracketed with gen_begin/gen_end of the repository's name. */
 int repo_write(struct registry *g, struct str name, db_callback fn, void *arg, struct err *err);
+
+/* Adds a `Warning: 299 - "..."` header (distribution-spec "Warnings"); at most 4096 bytes of them in one answer. */
+void registry_warn(struct http_req *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- route handlers, gathered in registry.c ---- */
 bool manifest_fast(struct http_req *r);

@@ -2,14 +2,12 @@
  * with the repository's generation so that no reader keeps an old fact. */
 #include "registry/registry_int.h"
 
-int repo_tx_for_push(struct db_tx *tx, const struct http_req *r, int64_t *ret_repo_id, struct err *err)
+int repo_tx_for_push(struct db_tx *tx, const struct push_target *t, int64_t *ret_repo_id, struct err *err)
 {
-    const struct req_repo *rr = req_repo(r);
-    const struct principal *p = req_principal(r);
     bool made = false;
-    if (!rr->fact) {
+    if (t->absent) {
         struct repo_fact *fact = NULL;
-        int rc = ident_tx_repo(tx, rr->name, &fact, err);
+        int rc = ident_tx_repo(tx, t->name, &fact, err);
         if (rc < 0)
             return rc;
         made = rc == 0;
@@ -17,16 +15,16 @@ int repo_tx_for_push(struct db_tx *tx, const struct http_req *r, int64_t *ret_re
             shared_unref(&fact->shared);
     }
     int64_t id;
-    int rc = ident_tx_repo_for_push(tx, p, rr->name, &id, err);
+    int rc = ident_tx_repo_for_push(tx, t->who, t->name, &id, err);
     if (rc < 0)
         return rc;
     if (made) {
         struct buf data;
         buf_init(&data, 1024);
         buf_cstr(&data, "{\"name\":");
-        buf_json(&data, rr->name);
+        buf_json(&data, t->name);
         buf_char(&data, '}');
-        rc = event_tx_append(tx, "repository.created", p->user_id, id, buf_view(&data), err);
+        rc = event_tx_append(tx, "repository.created", t->who->user_id, id, buf_view(&data), err);
         buf_release(&data);
         if (rc < 0)
             return rc;
