@@ -77,11 +77,13 @@ int password_verify(const char *hash, struct str password, struct err *err)
     bool known = hash != NULL && password.n <= PASSWORD_MAX;
     if (password.n > PASSWORD_MAX)
         password.n = PASSWORD_MAX;
+    char encoded[PASSWORD_HASH_MAX] = {0}; /* libsodium declares a full-size array */
+    const char *from = known ? hash : dummy_hash;
+    memcpy(encoded, from, strnlen(from, sizeof encoded - 1));
     int rc = line_enter(err);
     if (rc < 0)
         return rc;
-    rc = crypto_pwhash_str_verify(known ? hash : dummy_hash, password.n ? password.p : "",
-                                  password.n);
+    rc = crypto_pwhash_str_verify(encoded, password.n ? password.p : "", password.n);
     line_leave();
     if (rc != 0 || !known)
         return err_set(err, ERR_UNAUTHORIZED, "wrong user name or password");
