@@ -20,7 +20,7 @@ static const char BLOB_HOLDERS[] =
     "SELECT r.id, r.namespace_id, n.owner_id, r.public, r.name FROM "
     "(SELECT repo_id FROM repo_blobs WHERE digest = $1 ORDER BY repo_id LIMIT $4) l "
     "JOIN repos r ON r.id = l.repo_id JOIN namespaces n ON n.id = r.namespace_id "
-    "WHERE r.public = 1 OR n.owner_id = $2 OR $3 = 1";
+    "WHERE r.public = 1 OR n.owner_id = $2 OR $3 = CAST(1 AS BIGINT)";
 
 static void map_blob(const struct db_rows *row, void *out)
 {

@@ -390,7 +390,8 @@ static int parse_content_type(struct str header, struct manifest *m, struct err 
 int manifest_parse(struct arena *a, struct str bytes, struct str content_type, size_t max_bytes,
                    struct manifest *ret, struct err *err)
 {
-    struct manifest m = {.n_refs = 0};
+    /* Empty text, not none: the columns are NOT NULL. */
+    struct manifest m = {.artifact_type = STR_LIT(""), .annotations = STR_LIT("")};
     int rc = parse_content_type(content_type, &m, err);
     if (rc < 0)
         return rc;

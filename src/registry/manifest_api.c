@@ -311,6 +311,8 @@ int manifest_put_run(struct http_req *r, struct err *err)
         return rc;
     q.row.tags = tags;
     (void)http_header(r, "Content-Type", &type);
+    if (http_header_count(r, "Content-Type") > 1)
+        return err_set(err, ERR_MANIFEST_INVALID, "more than one Content-Type");
     if ((rc = put_digest(&ref, r->body, &q.row.digest, err)) < 0 ||
         (rc = manifest_parse(&r->arena, r->body, type, (size_t)registry_num(g, MAX_MANIFEST), model, err)) < 0 ||
         (rc = registry_space(g, err)) < 0 || (rc = repo_write(g, req_repo(r)->name, put_write, &q, err)) < 0)

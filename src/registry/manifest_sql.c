@@ -11,7 +11,7 @@ static const char MANIFEST_BY_DIGEST[] =
 static const char MANIFEST_BY_TAG[] =
     "SELECT m.id, m.size, m.digest, m.media_type, CASE WHEN m.size <= $3 THEN m.bytes END FROM tags t "
     "JOIN manifests m ON m.id = t.manifest_id WHERE t.repo_id = $1 AND t.name = $2";
-static const char MANIFEST_SLICE[] = "SELECT substr(bytes, CAST($2 AS INTEGER), CAST($3 AS INTEGER)) FROM manifests WHERE id = $1";
+static const char MANIFEST_SLICE[] = "SELECT substr(bytes, CAST(CAST($2 AS BIGINT) AS INTEGER), CAST(CAST($3 AS BIGINT) AS INTEGER)) FROM manifests WHERE id = $1";
 static const char MANIFEST_STORED[] = "SELECT id, media_type, bytes FROM manifests WHERE repo_id = $1 AND digest = $2";
 static const char MANIFEST_INSERT[] =
     "INSERT INTO manifests (repo_id, digest, media_type, artifact_type, subject, annotations, size, created_at, bytes) "

@@ -76,7 +76,8 @@ int tag_tx_page(struct db_tx *tx, int64_t repo_id, struct str last, int64_t n, i
                 void *arg, struct err *err)
 {
     auto_rows struct db_rows *rows = NULL;
-    int rc = db_query(tx, TAG_PAGE, DB_ARGS(DB_I(repo_id), DB_T(last), DB_I(n)), &rows, err);
+    struct str after = last.n > 0 ? last : STR_LIT("");
+    int rc = db_query(tx, TAG_PAGE, DB_ARGS(DB_I(repo_id), DB_T(after), DB_I(n)), &rows, err);
     if (rc < 0)
         return rc;
     while ((rc = db_next(rows, err)) == 1) {

@@ -253,7 +253,7 @@ static int drop(struct registry *g, char *id, bool row, bool file, struct err *e
     return rc;
 }
 
-void upload_unclaim(struct registry *g, struct upload *u, bool gone)
+bool upload_unclaim(struct registry *g, struct upload *u, bool gone)
 {
     struct upload_table *t = g->uploads;
     pthread_mutex_lock(&t->lock);
@@ -272,6 +272,7 @@ void upload_unclaim(struct registry *g, struct upload *u, bool gone)
         log_line(LOG_WARN, "cancelled upload not removed yet", F_CSTR("error", err.text));
     if (leave)
         upload_free(u);
+    return cancelled;
 }
 
 void upload_saved(struct registry *g, struct upload *u, int64_t size, const struct hash *h)

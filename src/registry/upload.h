@@ -30,8 +30,8 @@ int upload_new(struct registry *g, struct str name, int64_t user_id, enum digest
  * another request is at work on it. */
 int upload_claim(struct registry *g, struct str id, struct str name, int64_t user_id, struct upload **ret, struct err *err);
 /* Gives the claim back; gone: the session has ended (its row and file are the caller's duty). When it was
- * cancelled meanwhile, removes row and file, too. Consumes u. */
-void upload_unclaim(struct registry *g, struct upload *u, bool gone);
+ * cancelled meanwhile, removes row and file, too, and returns true. Consumes u. */
+bool upload_unclaim(struct registry *g, struct upload *u, bool gone);
 /* The holder of the claim made `size` bytes with hash state h durable: file and row. */
 void upload_saved(struct registry *g, struct upload *u, int64_t size, const struct hash *h);
 int upload_peek(struct registry *g, struct str id, struct str name, int64_t user_id, int64_t *ret_size, struct err *err);
@@ -71,8 +71,8 @@ int upload_io_save(struct upload_io *io, struct err *err);
 /* Checks the digest and turns the session into a blob linked in the repository; the session has ended then,
  * also when the digest did not match. */
 int upload_io_commit(struct upload_io *io, struct err *err);
-/* Gives claim and memory back. */
-void upload_io_close(struct upload_io *io, bool gone);
+/* Gives claim and memory back; true when the session was cancelled meanwhile. */
+bool upload_io_close(struct upload_io *io, bool gone);
 /* For a request that broke off: keeps the bytes that came, on a worker. Consumes io. */
 void upload_io_abandon(struct http_server *server, struct upload_io *io);
 #endif

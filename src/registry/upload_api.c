@@ -73,7 +73,9 @@ static int post_params(struct http_req *r, struct post *p, struct err *err)
         return rc;
     p->mount = rc == 1;
     at = 0;
-    p->has_from = http_query(r, "from", &at, &p->from) == 1 && p->from.n > 0;
+    if ((rc = http_query(r, "from", &at, &p->from)) < 0)
+        return err_set(err, ERR_NAME_INVALID, "parameter from is not well encoded");
+    p->has_from = rc == 1 && p->from.n > 0;
     return 0;
 }
 
@@ -258,7 +260,7 @@ static int begin_write(struct http_req *r, const struct digest *closing, struct 
     if (rc == 0 && limit > 0 && r->content_length > 0 && r->content_length > limit - u->size)
         rc = err_set(err, ERR_TOO_LARGE, "a blob may have at most %lld bytes (max_upload)", (long long)limit);
     if (rc < 0) {
-        upload_unclaim(g, u, false);
+        (void)upload_unclaim(g, u, false);
         return rc;
     }
     /* The digest of the closing PUT tells the algorithm in time when no byte came before. */
@@ -307,9 +309,8 @@ int upload_patch_run(struct http_req *r, struct err *err)
     if (rc == 0)
         rc = upload_io_save(io, err);
     int64_t size = io->u->size;
-    bool cancelled = io->u->cancelled;
     r->ctx = NULL;
-    upload_io_close(io, false); /* before the answer: the next request may already be here */
+    bool cancelled = upload_io_close(io, false); /* before the answer: the next request may already be here */
     if (rc < 0)
         return rc;
     if (cancelled)
@@ -329,7 +330,7 @@ int upload_put_run(struct http_req *r, struct err *err)
         gone = rc == 0 || rc == ERR_DIGEST_INVALID;
     }
     r->ctx = NULL;
-    upload_io_close(io, gone);
+    (void)upload_io_close(io, gone);
     if (rc == 0)
         send_created(r, &d);
     return rc;

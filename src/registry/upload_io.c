@@ -56,14 +56,14 @@ int upload_io_open(struct registry *g, struct upload *u, const struct http_req *
     return 0;
 }
 
-void upload_io_close(struct upload_io *io, bool gone)
+bool upload_io_close(struct upload_io *io, bool gone)
 {
     staging_close(io->file);
-    if (io->u)
-        upload_unclaim(io->g, io->u, gone);
+    bool cancelled = upload_unclaim(io->g, io->u, gone);
     if (io->who)
         shared_unref(&io->who->shared);
     free(io);
+    return cancelled;
 }
 
 int upload_io_append(struct upload_io *io, struct str bytes, struct err *err)
@@ -97,15 +97,20 @@ static int save_write(struct db_tx *tx, void *arg, struct err *err)
     return rc < 0 ? rc : upload_tx_save(tx, io->u, repo_id, staging_size(io->file), &io->hash, err);
 }
 
+/* A blob more makes no cached fact of a repository wrong (an older file's fact does not match the new file), so
+ * only a new repository moves the generation: pulls beside a push keep their caches. */
+static int write_of(struct upload_io *io, db_callback fn, void *arg, struct err *err)
+{
+    return io->absent ? repo_write(io->g, str_of(io->u->name), fn, arg, err) : db_write(io->g->db, fn, arg, err);
+}
+
 int upload_io_save(struct upload_io *io, struct err *err)
 {
     if (io->received == 0)
         return 0; /* nothing new to acknowledge */
     int rc = staging_sync(io->file, err);
-    if (rc == 0 && io->absent)
-        rc = repo_write(io->g, str_of(io->u->name), save_write, io, err);
-    else if (rc == 0)
-        rc = db_write(io->g->db, save_write, io, err);
+    if (rc == 0)
+        rc = write_of(io, save_write, io, err);
     if (rc == 0)
         upload_saved(io->g, io->u, staging_size(io->file), &io->hash);
     return rc;
@@ -135,7 +140,7 @@ static int publish(struct upload_io *io, struct err *err)
     store_lock(io->g->store, &io->digest);
     int rc = staging_publish(io->file, &io->digest, &c.stat, err);
     if (rc == 0)
-        rc = repo_write(io->g, str_of(io->u->name), commit_write, &c, err);
+        rc = write_of(io, commit_write, &c, err);
     store_unlock(io->g->store, &io->digest);
     return rc;
 }
