@@ -1,5 +1,6 @@
-/* The manifest model: no document is both an image and an index, what is accepted is well-formed JSON for
- * jansson, too, and reading it twice gives the same. First byte of the input: which media type is claimed. */
+/* The manifest model: no document is both an image and an index, what is accepted is well-formed
+ * JSON for jansson, too, and reading it twice gives the same. First byte of the input: which media
+ * type is claimed. */
 #include "registry/registry_int.h"
 
 #include <jansson.h>

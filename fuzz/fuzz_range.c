@@ -1,5 +1,6 @@
-/* Range, Content-Range and the multipart layout: whatever is accepted lies within the object, ascending and
- * disjoint, and the body that is announced is the body that is laid out. First byte: size of the object. */
+/* Range, Content-Range and the multipart layout: whatever is accepted lies within the object,
+ * ascending and disjoint, and the body that is announced is the body that is laid out. First byte:
+ * size of the object. */
 #include "registry/page.h"
 #include "registry/range.h"
 

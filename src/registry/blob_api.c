@@ -1,8 +1,9 @@
 /* GET, HEAD and DELETE of blobs (distribution-spec "Pulling blobs", "Deleting Blobs").
  *
  * A file is sent as it lies there (sendfile) when it is the very file that was verified within the
- * scrub period: same inode, change time and size. Any other is hashed first: short ones and ranges before
- * the head is sent, long ones while they flow, their last 64 KiB held back until the digest is known. */
+ * scrub period: same inode, change time and size. Any other is hashed first: short ones and ranges
+ * before the head is sent, long ones while they flow, their last 64 KiB held back until the digest
+ * is known. */
 #include "registry/blob_io.h"
 #include "registry/manifest_cache.h"
 #include "registry/range.h"
@@ -48,7 +49,8 @@ static bool etag_is(struct str value, struct str digest)
            str_eq((struct str){value.p + 1, digest.n}, digest);
 }
 
-static enum range_result wanted_ranges(struct http_req *r, struct str digest, int64_t size, struct range_set *set)
+static enum range_result wanted_ranges(struct http_req *r, struct str digest, int64_t size,
+                                       struct range_set *set)
 {
     struct str range, cond;
     if (r->method != HTTP_GET || !http_header(r, "Range", &range))
@@ -61,7 +63,9 @@ static enum range_result wanted_ranges(struct http_req *r, struct str digest, in
 static void send_unsatisfiable(struct http_req *r, int64_t size)
 {
     struct err err = {0};
-    err_set(&err, ERR_RANGE, "the blob has %lld bytes; a range is first-last, first- or -suffix within it", (long long)size);
+    err_set(&err, ERR_RANGE,
+            "the blob has %lld bytes; a range is first-last, first- or -suffix within it",
+            (long long)size);
     http_addf(r, "Content-Range", "bytes */%lld", (long long)size);
     http_error(r, &err);
 }
@@ -92,7 +96,8 @@ static void send_good(struct http_req *r, int fd, struct str digest, int64_t siz
         int64_t first = set.v[0].first, length = set.v[0].last - first + 1;
         http_status(r, 206);
         add_head(r, digest);
-        http_addf(r, "Content-Range", "bytes %lld-%lld/%lld", (long long)first, (long long)set.v[0].last, (long long)size);
+        http_addf(r, "Content-Range", "bytes %lld-%lld/%lld", (long long)first,
+                  (long long)set.v[0].last, (long long)size);
         http_send_file(r, fd, first, length);
     } else {
         http_status(r, 200);
@@ -127,14 +132,16 @@ bool blob_fast(struct http_req *r)
     struct registry *g = registry_of(r);
     struct digest d;
     struct str range;
-    if ((r->method != HTTP_GET && r->method != HTTP_HEAD) || !rr->fact || digest_parse(r->parts[1], &d, NULL) < 0)
+    if ((r->method != HTTP_GET && r->method != HTTP_HEAD) || !rr->fact ||
+        digest_parse(r->parts[1], &d, NULL) < 0)
         return false;
     if (http_header(r, "Range", &range) && range.n > 0 && memchr(range.p, ',', range.n))
         return false; /* a multipart body is made on a worker, and cleared up by done */
     uint64_t ticket = gc_touch(rr->fact->id, &d);
     char key[CACHE_KEY_MAX];
     struct blob_fact *fact = (struct blob_fact *)cache_get(
-        g->caches[r->loop_index], cache_key(key, 'b', rr->name, r->parts[1]), gen_now(GEN_REPO, rr->name));
+        g->caches[r->loop_index], cache_key(key, 'b', rr->name, r->parts[1]),
+        gen_now(GEN_REPO, rr->name));
     metric_add(fact ? METRIC_CACHE_HIT : METRIC_CACHE_MISS, 1);
     if (!fact || !gc_undisturbed(ticket))
         return false;
@@ -176,7 +183,8 @@ static int read_once(struct registry *g, struct blob_read *q, struct err *err)
     }
 }
 
-static void remember(struct http_req *r, struct registry *g, const struct blob_row *row, uint64_t gen)
+static void remember(struct http_req *r, struct registry *g, const struct blob_row *row,
+                     uint64_t gen)
 {
     struct blob_fact *fact = mem_alloc(sizeof *fact);
     shared_init(&fact->shared, sizeof *fact, fact_free);
@@ -186,8 +194,8 @@ static void remember(struct http_req *r, struct registry *g, const struct blob_r
 }
 
 /* The file is not the one that was verified, or that is too long ago. */
-static int answer_unverified(struct http_req *r, struct registry *g, const struct digest *d, int fd, int64_t size,
-                             struct err *err)
+static int answer_unverified(struct http_req *r, struct registry *g, const struct digest *d, int fd,
+                             int64_t size, struct err *err)
 {
     struct range_set set = {.n = 0};
     bool whole = r->method == HTTP_GET && wanted_ranges(r, r->parts[1], size, &set) == RANGE_WHOLE;
@@ -268,7 +276,8 @@ struct blob_del {
 static int delete_write(struct db_tx *tx, void *arg, struct err *err)
 {
     struct blob_del *q = arg;
-    int rc = blob_tx_unlink(tx, req_repo(q->r)->fact->id, &q->digest, req_principal(q->r)->user_id, err);
+    int rc =
+        blob_tx_unlink(tx, req_repo(q->r)->fact->id, &q->digest, req_principal(q->r)->user_id, err);
     q->found = rc == 1;
     return rc < 0 ? rc : 0;
 }

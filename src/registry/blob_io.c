@@ -24,7 +24,8 @@ static int read_at(int fd, int64_t offset, void *p, size_t want, size_t *ret_n, 
     return 0;
 }
 
-struct parts_send *parts_send_new(struct http_req *r, int fd, const struct range_set *set, int64_t size)
+struct parts_send *parts_send_new(struct http_req *r, int fd, const struct range_set *set,
+                                  int64_t size)
 {
     struct parts_send *p = arena_zalloc(&r->arena, sizeof *p);
     p->io.fd = fd;
@@ -51,7 +52,8 @@ int parts_pull(void *arg, int64_t offset, void *p, size_t cap, size_t *ret_n, st
     return 0;
 }
 
-struct verify_send *verify_send_new(struct http_req *r, struct registry *g, const struct digest *d, int fd, int64_t size)
+struct verify_send *verify_send_new(struct http_req *r, struct registry *g, const struct digest *d,
+                                    int fd, int64_t size)
 {
     struct verify_send *v = arena_zalloc(&r->arena, sizeof *v);
     v->io.fd = fd;
@@ -67,7 +69,8 @@ static int bad(struct verify_send *v, struct err *err)
 {
     char text[DIGEST_TEXT_MAX];
     v->bad = true;
-    log_line(LOG_ERROR, "blob does not match its digest, transfer cut", F_CSTR("digest", digest_text(&v->digest, text)));
+    log_line(LOG_ERROR, "blob does not match its digest, transfer cut",
+             F_CSTR("digest", digest_text(&v->digest, text)));
     blob_suspect(v->server, v->g, &v->digest);
     return err_set(err, ERR_CORRUPT, "the stored blob does not match its digest");
 }
@@ -77,7 +80,8 @@ static int finish(struct verify_send *v, struct err *err)
 {
     auto_free uint8_t *piece = mem_alloc(VERIFY_HOLD);
     while (v->hashed < v->size) {
-        size_t n = 0, want = v->size - v->hashed < VERIFY_HOLD ? (size_t)(v->size - v->hashed) : VERIFY_HOLD;
+        size_t n = 0, want = v->size - v->hashed < VERIFY_HOLD ? (size_t)(v->size - v->hashed)
+                                                               : VERIFY_HOLD;
         int rc = read_at(v->io.fd, v->hashed, piece, want, &n, err);
         if (rc < 0)
             return rc;
@@ -147,7 +151,8 @@ int blob_quarantine(struct registry *g, const struct digest *d, struct err *err)
     struct digest key = *d;
     struct blob_stat st;
     struct err why = {0};
-    /* Under the lock nobody repairs the file meanwhile: what is bad now stays bad until it is aside. */
+    /* Under the lock nobody repairs the file meanwhile: what is bad now stays bad until it is
+     * aside. */
     store_lock(g->store, d);
     int rc = store_verify(g->store, d, NULL, NULL, &st, &why);
     bool aside = rc == ERR_CORRUPT || rc == ERR_BLOB_UNKNOWN;
@@ -161,8 +166,8 @@ int blob_quarantine(struct registry *g, const struct digest *d, struct err *err)
     store_unlock(g->store, d);
     if (aside && rc == 0) {
         metric_add(METRIC_SCRUB_CORRUPT, 1);
-        log_line(LOG_ERROR, "blob quarantined: push it again", F_CSTR("digest", digest_text(d, text)),
-                 F_CSTR("reason", why.text));
+        log_line(LOG_ERROR, "blob quarantined: push it again",
+                 F_CSTR("digest", digest_text(d, text)), F_CSTR("reason", why.text));
     }
     return rc;
 }
@@ -205,7 +210,8 @@ void blob_suspect(struct http_server *server, struct registry *g, const struct d
     http_work(server, suspect_run, note_new(g, d));
 }
 
-void blob_verified(struct http_server *server, struct registry *g, const struct digest *d, const struct blob_stat *st)
+void blob_verified(struct http_server *server, struct registry *g, const struct digest *d,
+                   const struct blob_stat *st)
 {
     struct note *n = note_new(g, d);
     n->stat = *st;

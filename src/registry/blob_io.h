@@ -1,4 +1,5 @@
-/* Private: sending bytes of a blob that sendfile cannot send: parts of it, or a file still to be verified. */
+/* Private: sending bytes of a blob that sendfile cannot send: parts of it, or a file still to be
+ * verified. */
 #ifndef REGISTRY_BLOB_IO_H
 #define REGISTRY_BLOB_IO_H
 #include "registry/range.h"
@@ -24,12 +25,15 @@ struct verify_send {
     bool good, bad;
 };
 /* Both live in the request's arena and take fd. */
-struct parts_send *parts_send_new(struct http_req *r, int fd, const struct range_set *set, int64_t size);
+struct parts_send *parts_send_new(struct http_req *r, int fd, const struct range_set *set,
+                                  int64_t size);
 int parts_pull(void *arg, int64_t offset, void *p, size_t cap, size_t *ret_n, struct err *err);
-struct verify_send *verify_send_new(struct http_req *r, struct registry *g, const struct digest *d, int fd, int64_t size);
+struct verify_send *verify_send_new(struct http_req *r, struct registry *g, const struct digest *d,
+                                    int fd, int64_t size);
 int verify_pull(void *arg, int64_t offset, void *p, size_t cap, size_t *ret_n, struct err *err);
 
 /* On the worker pool, later: look again and quarantine; remember a verification in the row. */
 void blob_suspect(struct http_server *server, struct registry *g, const struct digest *d);
-void blob_verified(struct http_server *server, struct registry *g, const struct digest *d, const struct blob_stat *st);
+void blob_verified(struct http_server *server, struct registry *g, const struct digest *d,
+                   const struct blob_stat *st);
 #endif

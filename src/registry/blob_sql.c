@@ -1,16 +1,18 @@
 /* Statements on blobs and on their links to repositories. The link is the right (T18, T56). */
 #include "registry/registry_int.h"
 
-static const char BLOB_LINKED[] =
-    "SELECT b.size, b.state, b.verified_at, b.ino, b.ctime FROM repo_blobs l JOIN blobs b ON b.digest = l.digest "
-    "WHERE l.repo_id = $1 AND l.digest = $2";
+static const char BLOB_LINKED[] = "SELECT b.size, b.state, b.verified_at, b.ino, b.ctime FROM "
+                                  "repo_blobs l JOIN blobs b ON b.digest = l.digest "
+                                  "WHERE l.repo_id = $1 AND l.digest = $2";
 /* created_at keeps the first push's time; everything else describes the file that is there now. */
-static const char BLOB_UPSERT[] =
-    "INSERT INTO blobs (digest, size, state, verified_at, ino, ctime, created_at) VALUES ($1, $2, 0, $3, $4, $5, $3) "
-    "ON CONFLICT (digest) DO UPDATE SET size = excluded.size, state = 0, verified_at = excluded.verified_at, "
-    "ino = excluded.ino, ctime = excluded.ctime";
-static const char BLOB_LINK[] = "INSERT INTO repo_blobs (repo_id, digest, linked_at) VALUES ($1, $2, $3) "
-                                "ON CONFLICT (repo_id, digest) DO UPDATE SET linked_at = excluded.linked_at";
+static const char BLOB_UPSERT[] = "INSERT INTO blobs (digest, size, state, verified_at, ino, "
+                                  "ctime, created_at) VALUES ($1, $2, 0, $3, $4, $5, $3) "
+                                  "ON CONFLICT (digest) DO UPDATE SET size = excluded.size, state "
+                                  "= 0, verified_at = excluded.verified_at, "
+                                  "ino = excluded.ino, ctime = excluded.ctime";
+static const char BLOB_LINK[] =
+    "INSERT INTO repo_blobs (repo_id, digest, linked_at) VALUES ($1, $2, $3) "
+    "ON CONFLICT (repo_id, digest) DO UPDATE SET linked_at = excluded.linked_at";
 static const char BLOB_UNLINK[] = "DELETE FROM repo_blobs WHERE repo_id = $1 AND digest = $2";
 static const char BLOB_VERIFIED[] = "UPDATE blobs SET verified_at = $2, ino = $3, ctime = $4 "
                                     "WHERE digest = $1 AND state = 0 AND size = $5";
@@ -33,28 +35,35 @@ static void map_blob(const struct db_rows *row, void *out)
     };
 }
 
-int blob_tx_linked(struct db_tx *tx, int64_t repo_id, const struct digest *d, struct blob_row *ret, struct err *err)
+int blob_tx_linked(struct db_tx *tx, int64_t repo_id, const struct digest *d, struct blob_row *ret,
+                   struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
-    return db_one(tx, BLOB_LINKED, DB_ARGS(DB_I(repo_id), DB_B(key_str(d, key))), map_blob, ret, err);
+    return db_one(tx, BLOB_LINKED, DB_ARGS(DB_I(repo_id), DB_B(key_str(d, key))), map_blob, ret,
+                  err);
 }
 
-int blob_tx_upsert(struct db_tx *tx, const struct digest *d, const struct blob_stat *st, struct err *err)
+int blob_tx_upsert(struct db_tx *tx, const struct digest *d, const struct blob_stat *st,
+                   struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
     return db_exec(tx, BLOB_UPSERT,
-                   DB_ARGS(DB_B(key_str(d, key)), DB_I(st->size), DB_I(clock_now()), DB_I(st->ino), DB_I(st->ctime_ns)),
+                   DB_ARGS(DB_B(key_str(d, key)), DB_I(st->size), DB_I(clock_now()), DB_I(st->ino),
+                           DB_I(st->ctime_ns)),
                    NULL, err);
 }
 
-int blob_tx_link(struct db_tx *tx, int64_t repo_id, const struct digest *d, const char *event, struct err *err)
+int blob_tx_link(struct db_tx *tx, int64_t repo_id, const struct digest *d, const char *event,
+                 struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
-    int rc = db_exec(tx, BLOB_LINK, DB_ARGS(DB_I(repo_id), DB_B(key_str(d, key)), DB_I(clock_now())), NULL, err);
+    int rc = db_exec(tx, BLOB_LINK,
+                     DB_ARGS(DB_I(repo_id), DB_B(key_str(d, key)), DB_I(clock_now())), NULL, err);
     return rc < 0 ? rc : gc_enqueue(tx, GC_LINK, repo_id, d, event, err);
 }
 
-int blob_tx_unlink(struct db_tx *tx, int64_t repo_id, const struct digest *d, int64_t actor_id, struct err *err)
+int blob_tx_unlink(struct db_tx *tx, int64_t repo_id, const struct digest *d, int64_t actor_id,
+                   struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
     char text[DIGEST_TEXT_MAX], data[DIGEST_TEXT_MAX + 16];
@@ -69,11 +78,13 @@ int blob_tx_unlink(struct db_tx *tx, int64_t repo_id, const struct digest *d, in
     return rc < 0 ? rc : 1;
 }
 
-int blob_tx_verified(struct db_tx *tx, const struct digest *d, const struct blob_stat *st, struct err *err)
+int blob_tx_verified(struct db_tx *tx, const struct digest *d, const struct blob_stat *st,
+                     struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
     return db_exec(tx, BLOB_VERIFIED,
-                   DB_ARGS(DB_B(key_str(d, key)), DB_I(clock_now()), DB_I(st->ino), DB_I(st->ctime_ns), DB_I(st->size)),
+                   DB_ARGS(DB_B(key_str(d, key)), DB_I(clock_now()), DB_I(st->ino),
+                           DB_I(st->ctime_ns), DB_I(st->size)),
                    NULL, err);
 }
 
@@ -83,12 +94,14 @@ int blob_tx_quarantine(struct db_tx *tx, const struct digest *d, struct err *err
     return db_exec(tx, BLOB_QUARANTINE, DB_ARGS(DB_B(key_str(d, key))), NULL, err);
 }
 
-int blob_tx_readable_somewhere(struct db_tx *tx, const struct principal *p, const struct digest *d, struct err *err)
+int blob_tx_readable_somewhere(struct db_tx *tx, const struct principal *p, const struct digest *d,
+                               struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
     auto_rows struct db_rows *rows = NULL;
     int rc = db_query(tx, BLOB_HOLDERS,
-                      DB_ARGS(DB_B(key_str(d, key)), DB_I(p->user_id), DB_I(p->admin), DB_I(MOUNT_CANDIDATES_MAX)),
+                      DB_ARGS(DB_B(key_str(d, key)), DB_I(p->user_id), DB_I(p->admin),
+                              DB_I(MOUNT_CANDIDATES_MAX)),
                       &rows, err);
     if (rc < 0)
         return rc;

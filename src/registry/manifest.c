@@ -4,7 +4,8 @@
  * for two different things is refused (T21): fields of the other kind, a mediaType that is not the
  * Content-Type, keys that a case-folding reader (Go's encoding/json) takes for a known field,
  * numbers beyond 2^53, digests in any but the canonical form. Unknown fields are left alone.
- * Rules: image-spec manifest.md, image-index.md, descriptor.md; distribution-spec "Pushing Manifests". */
+ * Rules: image-spec manifest.md, image-index.md, descriptor.md; distribution-spec "Pushing
+ * Manifests". */
 #include "registry/registry_int.h"
 
 #include "base/json.h"
@@ -20,15 +21,16 @@ static const struct media_kind {
     {"application/vnd.docker.distribution.manifest.v2+json", MANIFEST_IMAGE},
     {"application/vnd.docker.distribution.manifest.list.v2+json", MANIFEST_INDEX},
 };
-#define MEDIA_ALLOWED                                                                              \
-    "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "        \
-    "application/vnd.docker.distribution.manifest.v2+json or "                                     \
+#define MEDIA_ALLOWED                                                                       \
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, " \
+    "application/vnd.docker.distribution.manifest.v2+json or "                              \
     "application/vnd.docker.distribution.manifest.list.v2+json"
 
-static const char *const top_fields[] = {"schemaVersion", "mediaType", "artifactType", "config", "layers",
-                                         "manifests", "subject", "annotations", "fsLayers"};
-static const char *const descriptor_fields[] = {"mediaType", "digest", "size", "urls", "annotations",
-                                                "data", "platform", "artifactType"};
+static const char *const top_fields[] = {"schemaVersion", "mediaType",   "artifactType",
+                                         "config",        "layers",      "manifests",
+                                         "subject",       "annotations", "fsLayers"};
+static const char *const descriptor_fields[] = {
+    "mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType"};
 /* 2^53 - 1: every reader's numbers hold it exactly. */
 static const int64_t SIZE_MAX_EXACT = (INT64_C(1) << 53) - 1;
 
@@ -52,7 +54,8 @@ bool tag_valid(struct str s)
         return false;
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+        bool word =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
         if (!word && (i == 0 || (c != '.' && c != '-')))
             return false;
     }
@@ -93,15 +96,18 @@ static bool fold_eq(struct str key, const char *field)
     return i == key.n && *field == 0;
 }
 
-static int check_keys(json_t *object, const char *const *fields, size_t n, const char *where, struct err *err)
+static int check_keys(json_t *object, const char *const *fields, size_t n, const char *where,
+                      struct err *err)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         struct str k = str_of(key);
         for (size_t i = 0; i < n; i++) {
             if (!str_is(k, fields[i]) && fold_eq(k, fields[i]))
-                return err_set(err, ERR_MANIFEST_INVALID, "%s: a key differs from \"%s\" only in case", where, fields[i]);
+                return err_set(err, ERR_MANIFEST_INVALID,
+                               "%s: a key differs from \"%s\" only in case", where, fields[i]);
         }
     }
     return 0;
@@ -124,7 +130,8 @@ static bool media_type_shape(struct str s)
 }
 
 /* An optional media type field; *ret stays empty when absent. */
-static int get_media_type(json_t *object, const char *field, const char *where, struct str *ret, struct err *err)
+static int get_media_type(json_t *object, const char *field, const char *where, struct str *ret,
+                          struct err *err)
 {
     json_t *v = json_object_get(object, field);
     if (absent(v))
@@ -133,7 +140,8 @@ static int get_media_type(json_t *object, const char *field, const char *where, 
     if (json_is_string(v) && s.n == 0)
         return 0;
     if (!json_is_string(v) || !media_type_shape(s))
-        return err_set(err, ERR_MANIFEST_INVALID, "%s: \"%s\" must be a media type of 1 to %d printable ASCII characters",
+        return err_set(err, ERR_MANIFEST_INVALID,
+                       "%s: \"%s\" must be a media type of 1 to %d printable ASCII characters",
                        where, field, MEDIA_TYPE_MAX);
     *ret = s;
     return 0;
@@ -148,7 +156,8 @@ static int check_annotations(json_t *object, const char *where, struct err *err)
         return invalid(err, where, "\"annotations\" must be an object of strings");
     const char *key;
     json_t *value;
-    json_object_foreach(map, key, value) {
+    json_object_foreach(map, key, value)
+    {
         if (!json_is_string(value))
             return invalid(err, where, "every value in \"annotations\" must be a string");
     }
@@ -164,7 +173,8 @@ static int check_urls(json_t *object, const char *where, struct err *err)
     json_t *value;
     if (!json_is_array(urls))
         return invalid(err, where, "\"urls\" must be an array of strings");
-    json_array_foreach(urls, i, value) {
+    json_array_foreach(urls, i, value)
+    {
         if (!json_is_string(value))
             return invalid(err, where, "\"urls\" must be an array of strings");
     }
@@ -172,7 +182,8 @@ static int check_urls(json_t *object, const char *where, struct err *err)
 }
 
 /* Embedded content must be what the descriptor names (descriptor.md "Embedded Content"). */
-static int check_data(json_t *object, const struct manifest_ref *ref, const char *where, struct err *err)
+static int check_data(json_t *object, const struct manifest_ref *ref, const char *where,
+                      struct err *err)
 {
     json_t *data = json_object_get(object, "data");
     if (absent(data))
@@ -186,7 +197,8 @@ static int check_data(json_t *object, const struct manifest_ref *ref, const char
     if (n < 0 || n != ref->size)
         return invalid(err, where, "\"data\" must be canonical base64 of \"size\" bytes");
     struct digest d;
-    hash_bytes(ref->target.alg == DIGEST_SHA512 ? DIGEST_SHA512 : DIGEST_SHA256, raw, (size_t)n, &d);
+    hash_bytes(ref->target.alg == DIGEST_SHA512 ? DIGEST_SHA512 : DIGEST_SHA256, raw, (size_t)n,
+               &d);
     if (!digest_eq(&d, &ref->target))
         return invalid(err, where, "\"data\" does not match \"digest\"");
     return 0;
@@ -204,7 +216,8 @@ static int descriptor_digest(json_t *object, const char *where, struct digest *r
 }
 
 /* Checks one descriptor; *ret_type is borrowed from the document. */
-static int descriptor_parse(json_t *object, const char *where, struct manifest_ref *ret, struct str *ret_type, struct err *err)
+static int descriptor_parse(json_t *object, const char *where, struct manifest_ref *ret,
+                            struct str *ret_type, struct err *err)
 {
     if (!json_is_object(object))
         return invalid(err, where, "must be a descriptor object");
@@ -218,7 +231,8 @@ static int descriptor_parse(json_t *object, const char *where, struct manifest_r
     if ((rc = descriptor_digest(object, where, &ref.target, err)) < 0)
         return rc;
     json_t *size = json_object_get(object, "size");
-    if (!json_is_integer(size) || json_integer_value(size) < 0 || json_integer_value(size) > SIZE_MAX_EXACT)
+    if (!json_is_integer(size) || json_integer_value(size) < 0 ||
+        json_integer_value(size) > SIZE_MAX_EXACT)
         return invalid(err, where, "\"size\" is required and must be an integer from 0 to 2^53-1");
     ref.size = json_integer_value(size);
     json_t *platform = json_object_get(object, "platform");
@@ -226,7 +240,8 @@ static int descriptor_parse(json_t *object, const char *where, struct manifest_r
         return invalid(err, where, "\"platform\" must be an object");
     struct str artifact = {NULL, 0};
     if ((rc = get_media_type(object, "artifactType", where, &artifact, err)) < 0 ||
-        (rc = check_annotations(object, where, err)) < 0 || (rc = check_urls(object, where, err)) < 0 ||
+        (rc = check_annotations(object, where, err)) < 0 ||
+        (rc = check_urls(object, where, err)) < 0 ||
         (rc = check_data(object, &ref, where, err)) < 0)
         return rc;
     *ret = ref;
@@ -234,11 +249,13 @@ static int descriptor_parse(json_t *object, const char *where, struct manifest_r
     return 0;
 }
 
-static int parse_list(json_t *list, const char *field, bool index, struct manifest *m, struct err *err)
+static int parse_list(json_t *list, const char *field, bool index, struct manifest *m,
+                      struct err *err)
 {
     size_t i;
     json_t *item;
-    json_array_foreach(list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         char where[48];
         (void)snprintf(where, sizeof where, "%s[%zu]", field, i);
         struct str type;
@@ -284,26 +301,31 @@ static int check_kind(json_t *doc, const struct manifest *m, struct err *err)
     const char *const *no = image ? not_image : not_index;
     for (size_t i = 0; i < (image ? ARRAY_LEN(not_image) : ARRAY_LEN(not_index)); i++) {
         if (json_object_get(doc, no[i]))
-            return err_set(err, ERR_MANIFEST_INVALID, "a manifest of type %.*s must not have the field \"%s\"",
+            return err_set(err, ERR_MANIFEST_INVALID,
+                           "a manifest of type %.*s must not have the field \"%s\"",
                            STR_FMT(m->media_type), no[i]);
     }
     const char *list = image ? "layers" : "manifests";
     json_t *v = json_object_get(doc, list);
     if (!v || !(json_is_array(v) || json_is_null(v)))
-        return err_set(err, ERR_MANIFEST_INVALID, "\"%s\" is required and must be an array of descriptors", list);
+        return err_set(err, ERR_MANIFEST_INVALID,
+                       "\"%s\" is required and must be an array of descriptors", list);
     if (json_array_size(v) > MANIFEST_REFS_MAX)
-        return err_set(err, ERR_MANIFEST_INVALID, "\"%s\" may have at most %d entries", list, MANIFEST_REFS_MAX);
+        return err_set(err, ERR_MANIFEST_INVALID, "\"%s\" may have at most %d entries", list,
+                       MANIFEST_REFS_MAX);
     return 0;
 }
 
-static int parse_refs(struct arena *a, json_t *doc, struct manifest *m, struct str *config_type, struct err *err)
+static int parse_refs(struct arena *a, json_t *doc, struct manifest *m, struct str *config_type,
+                      struct err *err)
 {
     bool index = m->kind == MANIFEST_INDEX;
     const char *field = index ? "manifests" : "layers";
     json_t *list = json_object_get(doc, field);
     m->refs = arena_zalloc(a, size_mul(size_add(json_array_size(list), 1), sizeof *m->refs));
     if (!index) {
-        int rc = descriptor_parse(json_object_get(doc, "config"), "config", &m->refs[0], config_type, err);
+        int rc = descriptor_parse(json_object_get(doc, "config"), "config", &m->refs[0],
+                                  config_type, err);
         if (rc < 0)
             return rc;
         m->refs[0].kind = REF_CONFIG;
@@ -357,7 +379,8 @@ static int parse_document(struct arena *a, json_t *doc, struct manifest *m, stru
         (rc = get_media_type(doc, "artifactType", "manifest", &artifact, err)) < 0)
         return rc;
     if (type.n > 0 && !str_eq(type, m->media_type))
-        return err_set(err, ERR_MANIFEST_INVALID, "\"mediaType\" is %.*s but Content-Type says %.*s", STR_FMT(type),
+        return err_set(err, ERR_MANIFEST_INVALID,
+                       "\"mediaType\" is %.*s but Content-Type says %.*s", STR_FMT(type),
                        STR_FMT(m->media_type));
     if ((rc = check_kind(doc, m, err)) < 0 || (rc = parse_refs(a, doc, m, &config, err)) < 0 ||
         (rc = parse_subject(doc, m, err)) < 0 || (rc = copy_annotations(a, doc, m, err)) < 0)
@@ -382,8 +405,10 @@ static int parse_content_type(struct str header, struct manifest *m, struct err 
         }
     }
     if (type.n == 0)
-        return err_set(err, ERR_MANIFEST_INVALID, "Content-Type is required; allowed are " MEDIA_ALLOWED);
-    return err_set(err, ERR_MANIFEST_INVALID, "Content-Type \"%.*s\" is not a manifest; allowed are " MEDIA_ALLOWED,
+        return err_set(err, ERR_MANIFEST_INVALID,
+                       "Content-Type is required; allowed are " MEDIA_ALLOWED);
+    return err_set(err, ERR_MANIFEST_INVALID,
+                   "Content-Type \"%.*s\" is not a manifest; allowed are " MEDIA_ALLOWED,
                    type.n > 80 ? 80 : (int)type.n, type.p);
 }
 

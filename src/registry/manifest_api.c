@@ -1,9 +1,9 @@
-/* GET, HEAD, PUT and DELETE of manifests (distribution-spec "Pulling manifests", "Pushing Manifests",
- * "Deleting Manifests").
+/* GET, HEAD, PUT and DELETE of manifests (distribution-spec "Pulling manifests", "Pushing
+ * Manifests", "Deleting Manifests").
  *
  * Reading: an event thread answers from its own cache, keyed by repository and reference and valid
- * under the repository's generation; a miss goes to a worker that reads the database once and leaves
- * what it found for that thread. Long manifests are not cached, they are read in slices. */
+ * under the repository's generation; a miss goes to a worker that reads the database once and
+ * leaves what it found for that thread. Long manifests are not cached, they are read in slices. */
 #include "registry/manifest_cache.h"
 #include "registry/registry_int.h"
 
@@ -24,8 +24,10 @@ static int reference_parse(struct str text, struct reference *ret, struct err *e
             return rc;
         ref.is_digest = true;
     } else if (!tag_valid(text)) {
-        return err_set(err, ERR_TAG_INVALID, "a tag is 1 to %d characters of A-Z a-z 0-9 _ . - and starts with none of . -",
-                       TAG_MAX);
+        return err_set(
+            err, ERR_TAG_INVALID,
+            "a tag is 1 to %d characters of A-Z a-z 0-9 _ . - and starts with none of . -",
+            TAG_MAX);
     }
     *ret = ref;
     return 0;
@@ -43,9 +45,10 @@ struct get_read {
 static int get_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct get_read *q = arg;
-    int rc = q->ref.is_digest
-                 ? manifest_tx_by_digest(tx, q->arena, q->repo_id, &q->ref.digest, MANIFEST_INLINE_MAX, &q->row, err)
-                 : manifest_tx_by_tag(tx, q->arena, q->repo_id, q->ref.text, MANIFEST_INLINE_MAX, &q->row, err);
+    int rc = q->ref.is_digest ? manifest_tx_by_digest(tx, q->arena, q->repo_id, &q->ref.digest,
+                                                      MANIFEST_INLINE_MAX, &q->row, err)
+                              : manifest_tx_by_tag(tx, q->arena, q->repo_id, q->ref.text,
+                                                   MANIFEST_INLINE_MAX, &q->row, err);
     q->found = rc == 1;
     return rc < 0 ? rc : 0;
 }
@@ -86,14 +89,15 @@ bool manifest_fast(struct http_req *r)
     struct registry *g = registry_of(r);
     if (!rr->fact || r->parts[1].n > DIGEST_TEXT_MAX)
         return false;
-    /* Touched before the cache is asked, as gc.h wants it; what is reached by tag needs no touch. */
+    /* Touched before the cache is asked, as gc.h wants it; what is reached by tag needs no touch.
+     */
     struct digest d;
     bool by_digest = digest_parse(r->parts[1], &d, NULL) == 0;
     uint64_t ticket = by_digest ? gc_touch(rr->fact->id, &d) : 0;
     char key[CACHE_KEY_MAX];
     struct str k = cache_key(key, 'm', rr->name, r->parts[1]);
-    struct ready_manifest *m =
-        (struct ready_manifest *)cache_get(g->caches[r->loop_index], k, gen_now(GEN_REPO, rr->name));
+    struct ready_manifest *m = (struct ready_manifest *)cache_get(g->caches[r->loop_index], k,
+                                                                  gen_now(GEN_REPO, rr->name));
     metric_add(m ? METRIC_CACHE_HIT : METRIC_CACHE_MISS, 1);
     if (!m || (by_digest && !gc_undisturbed(ticket)))
         return false;
@@ -109,9 +113,11 @@ static int check_bytes(const struct manifest_row *row, struct err *err)
     char text[DIGEST_TEXT_MAX];
     if (digest_eq(&d, &row->digest))
         return 0;
-    log_line(LOG_ERROR, "stored manifest does not match its digest", F_CSTR("digest", digest_text(&row->digest, text)));
+    log_line(LOG_ERROR, "stored manifest does not match its digest",
+             F_CSTR("digest", digest_text(&row->digest, text)));
     metric_add(METRIC_SCRUB_CORRUPT, 1);
-    return err_set(err, ERR_CORRUPT, "the stored manifest does not match its digest; push it again");
+    return err_set(err, ERR_CORRUPT,
+                   "the stored manifest does not match its digest; push it again");
 }
 
 struct slices {
@@ -128,7 +134,8 @@ static int slice_read(struct db_tx *tx, void *arg, struct err *err)
     return manifest_tx_slice(tx, s->id, s->offset, s->p, s->cap, &s->n, err);
 }
 
-static int slice_pull(void *arg, int64_t offset, void *p, size_t cap, size_t *ret_n, struct err *err)
+static int slice_pull(void *arg, int64_t offset, void *p, size_t cap, size_t *ret_n,
+                      struct err *err)
 {
     struct slices *s = arg;
     s->offset = offset;
@@ -160,7 +167,8 @@ static int check_long(struct slices *s, const struct manifest_row *row, struct e
     struct digest d;
     hash_final(&s->hash, &d);
     if (!digest_eq(&d, &row->digest))
-        return err_set(err, ERR_CORRUPT, "the stored manifest does not match its digest; push it again");
+        return err_set(err, ERR_CORRUPT,
+                       "the stored manifest does not match its digest; push it again");
     return 0;
 }
 
@@ -239,9 +247,10 @@ static int put_write(struct db_tx *tx, void *arg, struct err *err)
     return rc < 0 ? rc : manifest_tx_put(tx, &q->row, &q->missing, err);
 }
 
-/* Tags of the query, then the reference when it is one; each once. *ret_params: how many the query gave. */
-static int collect_tags(struct http_req *r, const struct reference *ref, struct str **ret, size_t *ret_n, size_t *ret_params,
-                        struct err *err)
+/* Tags of the query, then the reference when it is one; each once. *ret_params: how many the query
+ * gave. */
+static int collect_tags(struct http_req *r, const struct reference *ref, struct str **ret,
+                        size_t *ret_n, size_t *ret_params, struct err *err)
 {
     struct str *tags = arena_alloc(&r->arena, (TAGS_PARAM_MAX + 1) * sizeof *tags);
     size_t n = 0, at = 0;
@@ -249,14 +258,16 @@ static int collect_tags(struct http_req *r, const struct reference *ref, struct 
     int rc;
     while ((rc = http_query(r, "tag", &at, &tag)) == 1) {
         if (!tag_valid(tag))
-            return err_set(err, ERR_TAG_INVALID, "parameter tag: 1 to %d characters of A-Z a-z 0-9 _ . -", TAG_MAX);
+            return err_set(err, ERR_TAG_INVALID,
+                           "parameter tag: 1 to %d characters of A-Z a-z 0-9 _ . -", TAG_MAX);
         bool seen = false;
         for (size_t i = 0; i < n; i++)
             seen |= str_eq(tags[i], tag);
         if (seen)
             continue;
         if (n == TAGS_PARAM_MAX)
-            return err_set(err, ERR_URI_TOO_LONG, "at most %d tag parameters in a request", TAGS_PARAM_MAX);
+            return err_set(err, ERR_URI_TOO_LONG, "at most %d tag parameters in a request",
+                           TAGS_PARAM_MAX);
         tags[n++] = tag;
     }
     if (rc < 0)
@@ -272,12 +283,15 @@ static int collect_tags(struct http_req *r, const struct reference *ref, struct 
     return 0;
 }
 
-static int put_digest(const struct reference *ref, struct str body, struct digest *ret, struct err *err)
+static int put_digest(const struct reference *ref, struct str body, struct digest *ret,
+                      struct err *err)
 {
-    hash_bytes(ref->is_digest ? (enum digest_alg)ref->digest.alg : DIGEST_SHA256, body.p, body.n, ret);
+    hash_bytes(ref->is_digest ? (enum digest_alg)ref->digest.alg : DIGEST_SHA256, body.p, body.n,
+               ret);
     char text[DIGEST_TEXT_MAX];
     if (ref->is_digest && !digest_eq(ret, &ref->digest))
-        return err_set(err, ERR_DIGEST_INVALID, "the manifest's digest is %s", digest_text(ret, text));
+        return err_set(err, ERR_DIGEST_INVALID, "the manifest's digest is %s",
+                       digest_text(ret, text));
     return 0;
 }
 
@@ -294,7 +308,8 @@ static void put_answer(struct http_req *r, const struct put *q, size_t n_params)
     if (q->row.model->has_subject)
         http_add(r, "OCI-Subject", str_of(digest_text(&q->row.model->subject, text)));
     if (q->missing > 0)
-        registry_warn(r, "manifest names %lld blobs that this repository does not hold", (long long)q->missing);
+        registry_warn(r, "manifest names %lld blobs that this repository does not hold",
+                      (long long)q->missing);
     http_send(r, (struct str){NULL, 0});
 }
 
@@ -303,7 +318,9 @@ int manifest_put_run(struct http_req *r, struct err *err)
     struct registry *g = registry_of(r);
     struct reference ref;
     struct manifest *model = arena_zalloc(&r->arena, sizeof *model);
-    struct put q = {.target = push_target_of(r), .row = {.actor_id = req_principal(r)->user_id, .model = model, .bytes = r->body}};
+    struct put q = {
+        .target = push_target_of(r),
+        .row = {.actor_id = req_principal(r)->user_id, .model = model, .bytes = r->body}};
     struct str type = {NULL, 0}, *tags;
     size_t n_params;
     int rc = reference_parse(r->parts[1], &ref, err);
@@ -314,8 +331,10 @@ int manifest_put_run(struct http_req *r, struct err *err)
     if (http_header_count(r, "Content-Type") > 1)
         return err_set(err, ERR_MANIFEST_INVALID, "more than one Content-Type");
     if ((rc = put_digest(&ref, r->body, &q.row.digest, err)) < 0 ||
-        (rc = manifest_parse(&r->arena, r->body, type, (size_t)registry_num(g, MAX_MANIFEST), model, err)) < 0 ||
-        (rc = registry_space(g, err)) < 0 || (rc = repo_write(g, req_repo(r)->name, put_write, &q, err)) < 0)
+        (rc = manifest_parse(&r->arena, r->body, type, (size_t)registry_num(g, MAX_MANIFEST), model,
+                             err)) < 0 ||
+        (rc = registry_space(g, err)) < 0 ||
+        (rc = repo_write(g, req_repo(r)->name, put_write, &q, err)) < 0)
         return rc;
     put_answer(r, &q, n_params);
     return 0;

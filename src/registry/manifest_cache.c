@@ -26,7 +26,9 @@ struct ready_manifest *ready_manifest_new(const struct manifest_row *row)
     struct buf head;
     buf_init(&head, 4096);
     digest_text(&row->digest, text);
-    buf_printf(&head, "Content-Type: %.*s\r\nDocker-Content-Digest: %s\r\nETag: \"%s\"\r\nCache-Control: private, no-cache\r\n",
+    buf_printf(&head,
+               "Content-Type: %.*s\r\nDocker-Content-Digest: %s\r\nETag: \"%s\"\r\nCache-Control: "
+               "private, no-cache\r\n",
                STR_FMT(row->media_type), text, text);
     BUG_ON(head.overflow);
     size_t size = size_add(sizeof(struct ready_manifest), size_add(head.n, row->bytes.n));
@@ -60,19 +62,22 @@ static void remember_run(void *arg)
     free(m);
 }
 
-void cache_remember(struct http_req *r, struct registry *g, char kind, struct str reference, struct shared *obj, uint64_t gen)
+void cache_remember(struct http_req *r, struct registry *g, char kind, struct str reference,
+                    struct shared *obj, uint64_t gen)
 {
     char key[CACHE_KEY_MAX];
     if (gen == GEN_BUSY)
         return;
     struct str k = cache_key(key, kind, req_repo(r)->name, reference);
     struct remember *m = mem_alloc(sizeof *m + k.n);
-    *m = (struct remember){.cache = g->caches[r->loop_index], .obj = shared_ref(obj), .gen = gen, .n = k.n};
+    *m = (struct remember){
+        .cache = g->caches[r->loop_index], .obj = shared_ref(obj), .gen = gen, .n = k.n};
     memcpy(m->key, k.p, k.n);
     http_on_loop(r, remember_run, m);
 }
 
-void manifest_remember(struct http_req *r, struct registry *g, struct str reference, struct ready_manifest *m, uint64_t gen)
+void manifest_remember(struct http_req *r, struct registry *g, struct str reference,
+                       struct ready_manifest *m, uint64_t gen)
 {
     char text[DIGEST_TEXT_MAX];
     struct str digest = str_of(digest_text(&m->digest, text));

@@ -6,16 +6,19 @@
 struct ready_manifest {
     struct shared shared;
     struct digest digest;
-    struct str head;    /* header lines, ready */
+    struct str head; /* header lines, ready */
     struct str body;
 };
-struct ready_manifest *ready_manifest_new(const struct manifest_row *row); /* one reference, the caller's */
+struct ready_manifest *
+ready_manifest_new(const struct manifest_row *row); /* one reference, the caller's */
 
 enum { CACHE_KEY_MAX = 1 + NAME_MAX_BYTES + 16 + 1 + DIGEST_TEXT_MAX };
 /* "<kind><name>\0<reference>" in `out`. */
 struct str cache_key(char out[CACHE_KEY_MAX], char kind, struct str name, struct str reference);
 /* After the answer, on the request's loop: puts obj under kind, name and reference as of gen. */
-void cache_remember(struct http_req *r, struct registry *g, char kind, struct str reference, struct shared *obj, uint64_t gen);
+void cache_remember(struct http_req *r, struct registry *g, char kind, struct str reference,
+                    struct shared *obj, uint64_t gen);
 /* A manifest under the reference asked for and under its digest. */
-void manifest_remember(struct http_req *r, struct registry *g, struct str reference, struct ready_manifest *m, uint64_t gen);
+void manifest_remember(struct http_req *r, struct registry *g, struct str reference,
+                       struct ready_manifest *m, uint64_t gen);
 #endif

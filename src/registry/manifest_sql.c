@@ -9,29 +9,38 @@ static const char MANIFEST_BY_DIGEST[] =
     "SELECT id, size, digest, media_type, CASE WHEN size <= $3 THEN bytes END FROM manifests "
     "WHERE repo_id = $1 AND digest = $2";
 static const char MANIFEST_BY_TAG[] =
-    "SELECT m.id, m.size, m.digest, m.media_type, CASE WHEN m.size <= $3 THEN m.bytes END FROM tags t "
+    "SELECT m.id, m.size, m.digest, m.media_type, CASE WHEN m.size <= $3 THEN m.bytes END FROM "
+    "tags t "
     "JOIN manifests m ON m.id = t.manifest_id WHERE t.repo_id = $1 AND t.name = $2";
-static const char MANIFEST_SLICE[] = "SELECT substr(bytes, CAST(CAST($2 AS BIGINT) AS INTEGER), CAST(CAST($3 AS BIGINT) AS INTEGER)) FROM manifests WHERE id = $1";
-static const char MANIFEST_STORED[] = "SELECT id, media_type, bytes FROM manifests WHERE repo_id = $1 AND digest = $2";
+static const char MANIFEST_SLICE[] =
+    "SELECT substr(bytes, CAST(CAST($2 AS BIGINT) AS INTEGER), CAST(CAST($3 AS BIGINT) AS "
+    "INTEGER)) FROM manifests WHERE id = $1";
+static const char MANIFEST_STORED[] =
+    "SELECT id, media_type, bytes FROM manifests WHERE repo_id = $1 AND digest = $2";
 static const char MANIFEST_INSERT[] =
-    "INSERT INTO manifests (repo_id, digest, media_type, artifact_type, subject, annotations, size, created_at, bytes) "
+    "INSERT INTO manifests (repo_id, digest, media_type, artifact_type, subject, annotations, "
+    "size, created_at, bytes) "
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-static const char MANIFEST_REPAIR[] =
-    "UPDATE manifests SET media_type = $2, artifact_type = $3, subject = $4, annotations = $5, size = $6, bytes = $7 "
-    "WHERE id = $1";
+static const char MANIFEST_REPAIR[] = "UPDATE manifests SET media_type = $2, artifact_type = $3, "
+                                      "subject = $4, annotations = $5, size = $6, bytes = $7 "
+                                      "WHERE id = $1";
 static const char MANIFEST_DELETE[] = "DELETE FROM manifests WHERE id = $1";
-static const char MANIFEST_ID[] = "SELECT id, media_type FROM manifests WHERE repo_id = $1 AND digest = $2";
-static const char REF_INSERT[] = "INSERT INTO manifest_refs (repo_id, target, manifest_id, kind) VALUES ($1, $2, $3, $4) "
-                                 "ON CONFLICT (repo_id, target, manifest_id) DO NOTHING";
+static const char MANIFEST_ID[] =
+    "SELECT id, media_type FROM manifests WHERE repo_id = $1 AND digest = $2";
+static const char REF_INSERT[] =
+    "INSERT INTO manifest_refs (repo_id, target, manifest_id, kind) VALUES ($1, $2, $3, $4) "
+    "ON CONFLICT (repo_id, target, manifest_id) DO NOTHING";
 static const char REFS_MISSING[] =
-    "SELECT count(*) FROM manifest_refs f WHERE f.manifest_id = $1 AND f.kind IN (1, 2) AND NOT EXISTS "
+    "SELECT count(*) FROM manifest_refs f WHERE f.manifest_id = $1 AND f.kind IN (1, 2) AND NOT "
+    "EXISTS "
     "(SELECT 1 FROM repo_blobs l WHERE l.repo_id = f.repo_id AND l.digest = f.target)";
 /* What a manifest held: its targets, and the referrers that lived by it (kind 3: manifests). */
 static const char REFS_HELD[] =
     "SELECT target, kind FROM manifest_refs WHERE manifest_id = $1 UNION ALL "
     "SELECT digest, 3 FROM manifests WHERE repo_id = $2 AND subject = $3 ORDER BY 1";
 static const char REFS_DELETE[] = "DELETE FROM manifest_refs WHERE manifest_id = $1";
-static const char TAGS_OF[] = "SELECT name FROM tags WHERE manifest_id = $1 ORDER BY name LIMIT 100";
+static const char TAGS_OF[] =
+    "SELECT name FROM tags WHERE manifest_id = $1 ORDER BY name LIMIT 100";
 
 struct row_out {
     struct arena *arena;
@@ -53,25 +62,27 @@ static void map_row(const struct db_rows *row, void *out)
     }
 }
 
-static int find(struct db_tx *tx, const char *sql, struct arena *a, int64_t repo_id, struct db_value what,
-                int64_t max_bytes, struct manifest_row *ret, struct err *err)
+static int find(struct db_tx *tx, const char *sql, struct arena *a, int64_t repo_id,
+                struct db_value what, int64_t max_bytes, struct manifest_row *ret, struct err *err)
 {
     struct row_out out = {a, ret, false};
     int rc = db_one(tx, sql, DB_ARGS(DB_I(repo_id), what, DB_I(max_bytes)), map_row, &out, err);
     if (rc == 1 && out.broken)
-        return err_set(err, ERR_CORRUPT, "manifest row %lld has a malformed digest", (long long)ret->id);
+        return err_set(err, ERR_CORRUPT, "manifest row %lld has a malformed digest",
+                       (long long)ret->id);
     return rc;
 }
 
-int manifest_tx_by_digest(struct db_tx *tx, struct arena *a, int64_t repo_id, const struct digest *d,
-                          int64_t max_bytes, struct manifest_row *ret, struct err *err)
+int manifest_tx_by_digest(struct db_tx *tx, struct arena *a, int64_t repo_id,
+                          const struct digest *d, int64_t max_bytes, struct manifest_row *ret,
+                          struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
     return find(tx, MANIFEST_BY_DIGEST, a, repo_id, DB_B(key_str(d, key)), max_bytes, ret, err);
 }
 
-int manifest_tx_by_tag(struct db_tx *tx, struct arena *a, int64_t repo_id, struct str tag, int64_t max_bytes,
-                       struct manifest_row *ret, struct err *err)
+int manifest_tx_by_tag(struct db_tx *tx, struct arena *a, int64_t repo_id, struct str tag,
+                       int64_t max_bytes, struct manifest_row *ret, struct err *err)
 {
     return find(tx, MANIFEST_BY_TAG, a, repo_id, DB_T(tag), max_bytes, ret, err);
 }
@@ -90,13 +101,14 @@ static void map_slice(const struct db_rows *row, void *out)
         memcpy(o->p, b.p, o->n);
 }
 
-int manifest_tx_slice(struct db_tx *tx, int64_t id, int64_t offset, void *p, size_t cap, size_t *ret_n,
-                      struct err *err)
+int manifest_tx_slice(struct db_tx *tx, int64_t id, int64_t offset, void *p, size_t cap,
+                      size_t *ret_n, struct err *err)
 {
     if (cap > 1 << 20)
         cap = 1 << 20;
     struct slice_out out = {p, cap, 0};
-    int rc = db_one(tx, MANIFEST_SLICE, DB_ARGS(DB_I(id), DB_I(offset + 1), DB_I(cap)), map_slice, &out, err);
+    int rc = db_one(tx, MANIFEST_SLICE, DB_ARGS(DB_I(id), DB_I(offset + 1), DB_I(cap)), map_slice,
+                    &out, err);
     if (rc < 0)
         return rc;
     *ret_n = out.n;
@@ -113,14 +125,17 @@ static void map_stored(const struct db_rows *row, void *out)
 {
     struct stored_out *o = out;
     o->id = db_int(row, 0);
-    o->same = str_eq(db_text(row, 1), o->put->model->media_type) && str_eq(db_bytes(row, 2), o->put->bytes);
+    o->same = str_eq(db_text(row, 1), o->put->model->media_type) &&
+              str_eq(db_bytes(row, 2), o->put->bytes);
 }
 
-static int find_stored(struct db_tx *tx, const struct manifest_put *p, struct stored_out *out, struct err *err)
+static int find_stored(struct db_tx *tx, const struct manifest_put *p, struct stored_out *out,
+                       struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
     *out = (struct stored_out){p, 0, false};
-    return db_one(tx, MANIFEST_STORED, DB_ARGS(DB_I(p->repo_id), DB_B(key_str(&p->digest, key))), map_stored, out, err);
+    return db_one(tx, MANIFEST_STORED, DB_ARGS(DB_I(p->repo_id), DB_B(key_str(&p->digest, key))),
+                  map_stored, out, err);
 }
 
 static struct db_value subject_value(const struct manifest *m, uint8_t key[DIGEST_KEY_MAX])
@@ -133,9 +148,9 @@ static int insert_row(struct db_tx *tx, const struct manifest_put *p, struct err
     uint8_t key[DIGEST_KEY_MAX], subject[DIGEST_KEY_MAX];
     const struct manifest *m = p->model;
     return db_exec(tx, MANIFEST_INSERT,
-                   DB_ARGS(DB_I(p->repo_id), DB_B(key_str(&p->digest, key)), DB_T(m->media_type), DB_T(m->artifact_type),
-                           subject_value(m, subject), DB_T(m->annotations), DB_I(p->bytes.n), DB_I(clock_now()),
-                           DB_B(p->bytes)),
+                   DB_ARGS(DB_I(p->repo_id), DB_B(key_str(&p->digest, key)), DB_T(m->media_type),
+                           DB_T(m->artifact_type), subject_value(m, subject), DB_T(m->annotations),
+                           DB_I(p->bytes.n), DB_I(clock_now()), DB_B(p->bytes)),
                    NULL, err);
 }
 
@@ -144,13 +159,16 @@ static int repair_row(struct db_tx *tx, const struct manifest_put *p, int64_t id
     uint8_t subject[DIGEST_KEY_MAX];
     const struct manifest *m = p->model;
     return db_exec(tx, MANIFEST_REPAIR,
-                   DB_ARGS(DB_I(id), DB_T(m->media_type), DB_T(m->artifact_type), subject_value(m, subject),
-                           DB_T(m->annotations), DB_I(p->bytes.n), DB_B(p->bytes)),
+                   DB_ARGS(DB_I(id), DB_T(m->media_type), DB_T(m->artifact_type),
+                           subject_value(m, subject), DB_T(m->annotations), DB_I(p->bytes.n),
+                           DB_B(p->bytes)),
                    NULL, err);
 }
 
-/* The row with exactly these bytes, read back before the commit; *ret_new tells whether it was made now. */
-static int put_row(struct db_tx *tx, const struct manifest_put *p, int64_t *ret_id, bool *ret_new, struct err *err)
+/* The row with exactly these bytes, read back before the commit; *ret_new tells whether it was made
+ * now. */
+static int put_row(struct db_tx *tx, const struct manifest_put *p, int64_t *ret_id, bool *ret_new,
+                   struct err *err)
 {
     struct stored_out stored;
     int rc = find_stored(tx, p, &stored, err);
@@ -174,16 +192,19 @@ static int put_refs(struct db_tx *tx, const struct manifest_put *p, int64_t id, 
     for (size_t i = 0; i < p->model->n_refs; i++) {
         uint8_t key[DIGEST_KEY_MAX];
         const struct manifest_ref *ref = &p->model->refs[i];
-        int rc = db_exec(tx, REF_INSERT,
-                         DB_ARGS(DB_I(p->repo_id), DB_B(key_str(&ref->target, key)), DB_I(id), DB_I(ref->kind)), NULL, err);
+        int rc = db_exec(
+            tx, REF_INSERT,
+            DB_ARGS(DB_I(p->repo_id), DB_B(key_str(&ref->target, key)), DB_I(id), DB_I(ref->kind)),
+            NULL, err);
         if (rc < 0)
             return rc;
     }
     return 0;
 }
 
-static int manifest_event(struct db_tx *tx, const char *kind, int64_t actor_id, int64_t repo_id, const struct digest *d,
-                          struct str media_type, const struct str *tags, size_t n_tags, struct err *err)
+static int manifest_event(struct db_tx *tx, const char *kind, int64_t actor_id, int64_t repo_id,
+                          const struct digest *d, struct str media_type, const struct str *tags,
+                          size_t n_tags, struct err *err)
 {
     char text[DIGEST_TEXT_MAX];
     struct buf b;
@@ -208,7 +229,8 @@ static void map_int(const struct db_rows *row, void *out)
     *(int64_t *)out = db_int(row, 0);
 }
 
-int manifest_tx_put(struct db_tx *tx, const struct manifest_put *p, int64_t *ret_missing, struct err *err)
+int manifest_tx_put(struct db_tx *tx, const struct manifest_put *p, int64_t *ret_missing,
+                    struct err *err)
 {
     int64_t id, missing = 0;
     bool fresh;
@@ -220,8 +242,8 @@ int manifest_tx_put(struct db_tx *tx, const struct manifest_put *p, int64_t *ret
             return rc;
     }
     if ((rc = gc_enqueue(tx, GC_MANIFEST, p->repo_id, &p->digest, "manifest_push", err)) < 0 ||
-        (rc = manifest_event(tx, "manifest.pushed", p->actor_id, p->repo_id, &p->digest, p->model->media_type, p->tags,
-                             p->n_tags, err)) < 0 ||
+        (rc = manifest_event(tx, "manifest.pushed", p->actor_id, p->repo_id, &p->digest,
+                             p->model->media_type, p->tags, p->n_tags, err)) < 0 ||
         (rc = db_one(tx, REFS_MISSING, DB_ARGS(DB_I(id)), map_int, &missing, err)) < 0)
         return rc;
     *ret_missing = missing;
@@ -239,8 +261,8 @@ struct held_list {
 };
 
 /* Collected before anything is written: a cursor and a change do not share a table. */
-static int collect_held(struct db_tx *tx, int64_t repo_id, int64_t id, struct str key, struct held_list *list,
-                        struct err *err)
+static int collect_held(struct db_tx *tx, int64_t repo_id, int64_t id, struct str key,
+                        struct held_list *list, struct err *err)
 {
     auto_rows struct db_rows *rows = NULL;
     int rc = db_query(tx, REFS_HELD, DB_ARGS(DB_I(id), DB_I(repo_id), DB_B(key)), &rows, err);
@@ -259,7 +281,8 @@ static int collect_held(struct db_tx *tx, int64_t repo_id, int64_t id, struct st
     return rc;
 }
 
-static int enqueue_held(struct db_tx *tx, int64_t repo_id, int64_t id, struct str key, struct err *err)
+static int enqueue_held(struct db_tx *tx, int64_t repo_id, int64_t id, struct str key,
+                        struct err *err)
 {
     struct held_list list = {NULL, 0, 0};
     int rc = collect_held(tx, repo_id, id, key, &list, err);
@@ -278,7 +301,8 @@ struct tag_list {
 };
 
 /* Tags go in rounds of 100, so that a manifest with any number of tags costs bounded memory. */
-static int delete_tags(struct db_tx *tx, int64_t repo_id, int64_t id, int64_t actor_id, struct err *err)
+static int delete_tags(struct db_tx *tx, int64_t repo_id, int64_t id, int64_t actor_id,
+                       struct err *err)
 {
     struct arena arena;
     arena_init(&arena);
@@ -310,7 +334,8 @@ static void map_id(const struct db_rows *row, void *out)
     text_copy(o->media_type, sizeof o->media_type, db_text(row, 1));
 }
 
-int manifest_tx_delete(struct db_tx *tx, int64_t repo_id, const struct digest *d, int64_t actor_id, struct err *err)
+int manifest_tx_delete(struct db_tx *tx, int64_t repo_id, const struct digest *d, int64_t actor_id,
+                       struct err *err)
 {
     uint8_t buf[DIGEST_KEY_MAX];
     struct str key = key_str(d, buf);
@@ -322,7 +347,8 @@ int manifest_tx_delete(struct db_tx *tx, int64_t repo_id, const struct digest *d
         (rc = enqueue_held(tx, repo_id, found.id, key, err)) < 0 ||
         (rc = db_exec(tx, REFS_DELETE, DB_ARGS(DB_I(found.id)), NULL, err)) < 0 ||
         (rc = db_exec(tx, MANIFEST_DELETE, DB_ARGS(DB_I(found.id)), NULL, err)) < 0 ||
-        (rc = manifest_event(tx, "manifest.deleted", actor_id, repo_id, d, str_of(found.media_type), NULL, 0, err)) < 0)
+        (rc = manifest_event(tx, "manifest.deleted", actor_id, repo_id, d, str_of(found.media_type),
+                             NULL, 0, err)) < 0)
         return rc;
     return 1;
 }

@@ -54,7 +54,8 @@ static enum spec spec_parse(struct str s, int64_t size, struct range *ret)
 enum range_result range_parse(struct str header, int64_t size, struct range_set *ret)
 {
     struct str unit = {NULL, 0}, rest = header, part;
-    if (!str_split(&rest, '=', &unit) || !str_ieq(str_trim(unit), STR_LIT("bytes")) || unit.n == header.n || size <= 0)
+    if (!str_split(&rest, '=', &unit) || !str_ieq(str_trim(unit), STR_LIT("bytes")) ||
+        unit.n == header.n || size <= 0)
         return RANGE_WHOLE;
     struct range_set set = {.n = 0};
     size_t seen = 0;
@@ -86,7 +87,8 @@ enum range_result range_parse(struct str header, int64_t size, struct range_set 
 int content_range_parse(struct str header, struct range *ret, struct err *err)
 {
     struct str s = header, pair = {NULL, 0}, first = {NULL, 0}, last;
-    if (s.n > 6 && str_ieq((struct str){s.p, 5}, STR_LIT("bytes")) && (s.p[5] == ' ' || s.p[5] == '='))
+    if (s.n > 6 && str_ieq((struct str){s.p, 5}, STR_LIT("bytes")) &&
+        (s.p[5] == ' ' || s.p[5] == '='))
         s = str_trim((struct str){s.p + 6, s.n - 6});
     struct range r;
     str_split(&s, '/', &pair);
@@ -95,20 +97,25 @@ int content_range_parse(struct str header, struct range *ret, struct err *err)
         goto malformed;
     last = pair;
     if (!str_split(&last, '-', &first) || first.n == pair.n || !digits(first) || !digits(last) ||
-        !number(first, &r.first) || !number(last, &r.last) || r.last < r.first || r.last == INT64_MAX)
+        !number(first, &r.first) || !number(last, &r.last) || r.last < r.first ||
+        r.last == INT64_MAX)
         goto malformed;
     *ret = r;
     return 0;
 malformed:
-    return err_set(err, ERR_UPLOAD_RANGE, "Content-Range must be \"first-last\" in bytes, both inclusive");
+    return err_set(err, ERR_UPLOAD_RANGE,
+                   "Content-Range must be \"first-last\" in bytes, both inclusive");
 }
 
 static size_t part_head(const struct multipart *m, size_t i, char *p, size_t cap)
 {
-    int n = i < m->set.n ? snprintf(p, cap, "\r\n--%s\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes %lld-%lld/%lld\r\n\r\n",
-                                    m->boundary, (long long)m->set.v[i].first, (long long)m->set.v[i].last,
-                                    (long long)m->size)
-                         : snprintf(p, cap, "\r\n--%s--\r\n", m->boundary);
+    int n = i < m->set.n
+                ? snprintf(p, cap,
+                           "\r\n--%s\r\nContent-Type: application/octet-stream\r\nContent-Range: "
+                           "bytes %lld-%lld/%lld\r\n\r\n",
+                           m->boundary, (long long)m->set.v[i].first, (long long)m->set.v[i].last,
+                           (long long)m->size)
+                : snprintf(p, cap, "\r\n--%s--\r\n", m->boundary);
     return n > 0 && (size_t)n < cap ? (size_t)n : 0;
 }
 
@@ -126,7 +133,8 @@ int64_t multipart_length(const struct multipart *m)
     return sum;
 }
 
-void multipart_at(const struct multipart *m, int64_t offset, char *p, size_t cap, size_t *ret_n, int64_t *ret_object)
+void multipart_at(const struct multipart *m, int64_t offset, char *p, size_t cap, size_t *ret_n,
+                  int64_t *ret_object)
 {
     char head[HEAD_MAX];
     *ret_n = 0;

@@ -6,9 +6,9 @@
 struct referrer_query {
     struct digest subject, last;
     bool has_last;
-    struct str artifact_type;   /* empty: no filter */
+    struct str artifact_type; /* empty: no filter */
 };
-struct referrer {               /* borrowed until fn returns */
+struct referrer { /* borrowed until fn returns */
     struct digest digest;
     struct str media_type, artifact_type, annotations;
     int64_t size;

@@ -28,7 +28,8 @@ static int add_one(void *arg, const struct referrer *one)
         buf_char(&q->body, ',');
     buf_cstr(&q->body, "{\"mediaType\":");
     buf_json(&q->body, one->media_type);
-    buf_printf(&q->body, ",\"size\":%lld,\"digest\":\"%s\"", (long long)one->size, digest_text(&one->digest, text));
+    buf_printf(&q->body, ",\"size\":%lld,\"digest\":\"%s\"", (long long)one->size,
+               digest_text(&one->digest, text));
     if (one->artifact_type.n > 0) {
         buf_cstr(&q->body, ",\"artifactType\":");
         buf_json(&q->body, one->artifact_type);
@@ -82,7 +83,8 @@ static int parse_query(struct http_req *r, struct referrers_read *q, struct err 
     for (size_t i = 0; rc == 1 && shape && i < q->query.artifact_type.n; i++)
         shape = q->query.artifact_type.p[i] > 0x20 && q->query.artifact_type.p[i] < 0x7f;
     if (rc < 0 || !shape)
-        return err_set(err, ERR_INVALID, "parameter artifactType must be a media type of printable ASCII characters");
+        return err_set(err, ERR_INVALID,
+                       "parameter artifactType must be a media type of printable ASCII characters");
     return 0;
 }
 
@@ -102,7 +104,8 @@ static void send_page(struct http_req *r, struct referrers_read *q)
             buf_cstr(&extra, "artifactType=");
             url_encode(&extra, filter);
         }
-        page_link(r, str_of(digest_text(&q->last, text)), q->max != PAGE_MAX, q->max, buf_view(&extra));
+        page_link(r, str_of(digest_text(&q->last, text)), q->max != PAGE_MAX, q->max,
+                  buf_view(&extra));
         buf_release(&extra);
     }
     http_send_buf(r, &q->body);

@@ -1,8 +1,9 @@
-/* What every writing handler does alike: decide again inside the transaction, and bracket the commit
- * with the repository's generation so that no reader keeps an old fact. */
+/* What every writing handler does alike: decide again inside the transaction, and bracket the
+ * commit with the repository's generation so that no reader keeps an old fact. */
 #include "registry/registry_int.h"
 
-int repo_tx_for_push(struct db_tx *tx, const struct push_target *t, int64_t *ret_repo_id, struct err *err)
+int repo_tx_for_push(struct db_tx *tx, const struct push_target *t, int64_t *ret_repo_id,
+                     struct err *err)
 {
     bool made = false;
     if (t->absent) {
@@ -56,7 +57,8 @@ int registry_space(struct registry *g, struct err *err)
     }
     int64_t have = atomic_load_explicit(&g->space_free, memory_order_relaxed);
     if (least > 0 && have < least)
-        return err_set(err, ERR_STORAGE_FULL, "the data volume has %lld bytes free, uploads need %lld (min_free)",
+        return err_set(err, ERR_STORAGE_FULL,
+                       "the data volume has %lld bytes free, uploads need %lld (min_free)",
                        (long long)have, (long long)least);
     return 0;
 }

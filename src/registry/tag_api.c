@@ -12,11 +12,12 @@ static int tags_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct tags_read *t = arg;
     /* One more than asked tells whether a next page exists. */
-    return tag_tx_page(tx, t->repo_id, t->page.last, t->page.has_n ? t->page.n + 1 : INT64_MAX, page_list_add, &t->list,
-                       err);
+    return tag_tx_page(tx, t->repo_id, t->page.last, t->page.has_n ? t->page.n + 1 : INT64_MAX,
+                       page_list_add, &t->list, err);
 }
 
-static void send_list(struct http_req *r, struct buf *body, const struct page *page, const struct page_list *list)
+static void send_list(struct http_req *r, struct buf *body, const struct page *page,
+                      const struct page_list *list)
 {
     buf_cstr(body, "]}\n");
     BUG_ON(body->overflow);
@@ -55,14 +56,16 @@ int tags_run(struct http_req *r, struct err *err)
 }
 
 /* Asks ident page by page until the list is full or nothing comes any more. */
-static int catalog_fill(struct http_req *r, struct str last, struct page_list *list, struct err *err)
+static int catalog_fill(struct http_req *r, struct str last, struct page_list *list,
+                        struct err *err)
 {
     struct ident *ident = ident_of(r);
     char from[NAME_MAX_BYTES + 16];
     for (;;) {
         int64_t before = list->n;
         int64_t want = list->max - before < PAGE_MAX ? list->max - before + 1 : PAGE_MAX;
-        int rc = ident_catalog(ident, req_principal(r), last, (size_t)want, page_list_add, list, err);
+        int rc =
+            ident_catalog(ident, req_principal(r), last, (size_t)want, page_list_add, list, err);
         if (rc < 0)
             return rc;
         if (list->more || list->n - before < want)

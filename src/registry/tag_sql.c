@@ -1,13 +1,16 @@
-/* Statements on tags. Order is bytewise (the column's collation); pages go by key, never by OFFSET. */
+/* Statements on tags. Order is bytewise (the column's collation); pages go by key, never by OFFSET.
+ */
 #include "registry/registry_int.h"
 
 static const char TAG_FIND[] = "SELECT digest FROM tags WHERE repo_id = $1 AND name = $2";
-static const char TAG_SET[] =
-    "INSERT INTO tags (repo_id, name, manifest_id, digest, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5) "
-    "ON CONFLICT (repo_id, name) DO UPDATE SET manifest_id = excluded.manifest_id, digest = excluded.digest, "
-    "updated_at = excluded.updated_at";
+static const char TAG_SET[] = "INSERT INTO tags (repo_id, name, manifest_id, digest, created_at, "
+                              "updated_at) VALUES ($1, $2, $3, $4, $5, $5) "
+                              "ON CONFLICT (repo_id, name) DO UPDATE SET manifest_id = "
+                              "excluded.manifest_id, digest = excluded.digest, "
+                              "updated_at = excluded.updated_at";
 static const char TAG_DELETE[] = "DELETE FROM tags WHERE repo_id = $1 AND name = $2";
-static const char TAG_PAGE[] = "SELECT name FROM tags WHERE repo_id = $1 AND name > $2 ORDER BY name LIMIT $3";
+static const char TAG_PAGE[] =
+    "SELECT name FROM tags WHERE repo_id = $1 AND name > $2 ORDER BY name LIMIT $3";
 
 static void map_digest(const struct db_rows *row, void *out)
 {
@@ -16,7 +19,8 @@ static void map_digest(const struct db_rows *row, void *out)
         d->alg = DIGEST_NONE;
 }
 
-static void event_data(struct buf *b, struct str tag, const struct digest *now, const struct digest *old)
+static void event_data(struct buf *b, struct str tag, const struct digest *now,
+                       const struct digest *old)
 {
     char text[DIGEST_TEXT_MAX];
     buf_init(b, 2048);
@@ -29,8 +33,9 @@ static void event_data(struct buf *b, struct str tag, const struct digest *now, 
     buf_char(b, '}');
 }
 
-static int tag_event(struct db_tx *tx, const char *kind, int64_t actor_id, int64_t repo_id, struct str tag,
-                     const struct digest *now, const struct digest *old, struct err *err)
+static int tag_event(struct db_tx *tx, const char *kind, int64_t actor_id, int64_t repo_id,
+                     struct str tag, const struct digest *now, const struct digest *old,
+                     struct err *err)
 {
     struct buf data;
     event_data(&data, tag, now, old);
@@ -39,8 +44,8 @@ static int tag_event(struct db_tx *tx, const char *kind, int64_t actor_id, int64
     return rc;
 }
 
-int tag_tx_set(struct db_tx *tx, int64_t repo_id, struct str tag, int64_t manifest_id, const struct digest *d,
-               int64_t actor_id, struct err *err)
+int tag_tx_set(struct db_tx *tx, int64_t repo_id, struct str tag, int64_t manifest_id,
+               const struct digest *d, int64_t actor_id, struct err *err)
 {
     struct digest old = {0};
     int had = db_one(tx, TAG_FIND, DB_ARGS(DB_I(repo_id), DB_T(tag)), map_digest, &old, err);
@@ -49,7 +54,8 @@ int tag_tx_set(struct db_tx *tx, int64_t repo_id, struct str tag, int64_t manife
     bool moved = had == 1 && old.alg != DIGEST_NONE && !digest_eq(&old, d);
     uint8_t key[DIGEST_KEY_MAX];
     int rc = db_exec(tx, TAG_SET,
-                     DB_ARGS(DB_I(repo_id), DB_T(tag), DB_I(manifest_id), DB_B(key_str(d, key)), DB_I(clock_now())),
+                     DB_ARGS(DB_I(repo_id), DB_T(tag), DB_I(manifest_id), DB_B(key_str(d, key)),
+                             DB_I(clock_now())),
                      NULL, err);
     if (rc == 0 && moved)
         rc = gc_enqueue(tx, GC_MANIFEST, repo_id, &old, "tag_moved", err);
@@ -58,7 +64,8 @@ int tag_tx_set(struct db_tx *tx, int64_t repo_id, struct str tag, int64_t manife
     return rc;
 }
 
-int tag_tx_delete(struct db_tx *tx, int64_t repo_id, struct str tag, int64_t actor_id, struct err *err)
+int tag_tx_delete(struct db_tx *tx, int64_t repo_id, struct str tag, int64_t actor_id,
+                  struct err *err)
 {
     struct digest old = {0};
     int had = db_one(tx, TAG_FIND, DB_ARGS(DB_I(repo_id), DB_T(tag)), map_digest, &old, err);
@@ -68,12 +75,13 @@ int tag_tx_delete(struct db_tx *tx, int64_t repo_id, struct str tag, int64_t act
     if (rc == 0 && old.alg != DIGEST_NONE)
         rc = gc_enqueue(tx, GC_MANIFEST, repo_id, &old, "tag_delete", err);
     if (rc == 0)
-        rc = tag_event(tx, "tag.deleted", actor_id, repo_id, tag, NULL, old.alg != DIGEST_NONE ? &old : NULL, err);
+        rc = tag_event(tx, "tag.deleted", actor_id, repo_id, tag, NULL,
+                       old.alg != DIGEST_NONE ? &old : NULL, err);
     return rc < 0 ? rc : 1;
 }
 
-int tag_tx_page(struct db_tx *tx, int64_t repo_id, struct str last, int64_t n, int (*fn)(void *arg, struct str tag),
-                void *arg, struct err *err)
+int tag_tx_page(struct db_tx *tx, int64_t repo_id, struct str last, int64_t n,
+                int (*fn)(void *arg, struct str tag), void *arg, struct err *err)
 {
     auto_rows struct db_rows *rows = NULL;
     struct str after = last.n > 0 ? last : STR_LIT("");

@@ -127,13 +127,14 @@ static int check_limit(struct registry *g, int64_t user_id, struct err *err)
         pthread_mutex_unlock(&t->lock);
     }
     if (open >= limit)
-        return err_set(err, ERR_TOOMANYREQUESTS, "%lld upload sessions are open, allowed are %lld: finish or cancel some",
+        return err_set(err, ERR_TOOMANYREQUESTS,
+                       "%lld upload sessions are open, allowed are %lld: finish or cancel some",
                        (long long)open, (long long)limit);
     return 0;
 }
 
-int upload_new(struct registry *g, struct str name, int64_t user_id, enum digest_alg alg, bool claimed,
-               struct upload **ret, char ret_id[UPLOAD_ID_LEN + 1], struct err *err)
+int upload_new(struct registry *g, struct str name, int64_t user_id, enum digest_alg alg,
+               bool claimed, struct upload **ret, char ret_id[UPLOAD_ID_LEN + 1], struct err *err)
 {
     int rc = check_limit(g, user_id, err);
     if (rc < 0)
@@ -185,7 +186,8 @@ static void forget(struct upload_table *t, struct upload *u)
 }
 
 /* A claimed place in the table stands for the row while it is read. */
-static int load(struct registry *g, struct upload *u, struct str name, int64_t user_id, struct err *err)
+static int load(struct registry *g, struct upload *u, struct str name, int64_t user_id,
+                struct err *err)
 {
     struct find_read q = {.id = u->id};
     int rc = db_read(g->db, find_read, &q, err);
@@ -197,12 +199,15 @@ static int load(struct registry *g, struct upload *u, struct str name, int64_t u
     u->size = q.row.size;
     u->created = q.row.created;
     hash_init(&u->hash, u->alg);
-    u->hashed = q.row.state_n > 0 && hash_import(&u->hash, (struct str){(const char *)q.row.state, q.row.state_n}) == 0 &&
-                u->hash.alg == u->alg && u->hash.bytes == (uint64_t)u->size;
+    u->hashed =
+        q.row.state_n > 0 &&
+        hash_import(&u->hash, (struct str){(const char *)q.row.state, q.row.state_n}) == 0 &&
+        u->hash.alg == u->alg && u->hash.bytes == (uint64_t)u->size;
     return 0;
 }
 
-int upload_claim(struct registry *g, struct str id, struct str name, int64_t user_id, struct upload **ret, struct err *err)
+int upload_claim(struct registry *g, struct str id, struct str name, int64_t user_id,
+                 struct upload **ret, struct err *err)
 {
     if (!id_valid(id))
         return unknown(err);
@@ -244,7 +249,8 @@ static int delete_write(struct db_tx *tx, void *arg, struct err *err)
     return upload_tx_delete(tx, arg, err);
 }
 
-/* Row first: a file without a row is reaped, a row without a file is a session that cannot go on. */
+/* Row first: a file without a row is reaped, a row without a file is a session that cannot go on.
+ */
 static int drop(struct registry *g, char *id, bool row, bool file, struct err *err)
 {
     int rc = row ? db_write(g->db, delete_write, id, err) : 0;
@@ -290,7 +296,8 @@ void upload_saved(struct registry *g, struct upload *u, int64_t size, const stru
     pthread_mutex_unlock(&g->uploads->lock);
 }
 
-int upload_peek(struct registry *g, struct str id, struct str name, int64_t user_id, int64_t *ret_size, struct err *err)
+int upload_peek(struct registry *g, struct str id, struct str name, int64_t user_id,
+                int64_t *ret_size, struct err *err)
 {
     if (!id_valid(id))
         return unknown(err);
@@ -317,7 +324,8 @@ int upload_peek(struct registry *g, struct str id, struct str name, int64_t user
     return 0;
 }
 
-int upload_cancel(struct registry *g, struct str id, struct str name, int64_t user_id, struct err *err)
+int upload_cancel(struct registry *g, struct str id, struct str name, int64_t user_id,
+                  struct err *err)
 {
     struct upload *u;
     struct err why = {0};
@@ -359,7 +367,8 @@ static bool in_memory(struct registry *g, const char *id)
     return here;
 }
 
-/* Sessions that never got a byte. Files of theirs (a first chunk that failed) go with the orphans. */
+/* Sessions that never got a byte. Files of theirs (a first chunk that failed) go with the orphans.
+ */
 static int64_t reap_memory(struct registry *g, int64_t before)
 {
     int64_t n = 0;

@@ -1,13 +1,17 @@
-/* Uploads: POST, PATCH, PUT, GET and DELETE below /v2/<name>/blobs/uploads/ (distribution-spec "Pushing blobs",
- * "Pushing a blob in chunks", "Cancel a blob upload", "Mounting a blob from another repository"). */
+/* Uploads: POST, PATCH, PUT, GET and DELETE below /v2/<name>/blobs/uploads/ (distribution-spec
+ * "Pushing blobs", "Pushing a blob in chunks", "Cancel a blob upload", "Mounting a blob from
+ * another repository"). */
 #include "registry/range.h"
 #include "registry/upload.h"
 
-enum { POST_BODY_MAX = 64 << 10 }; /* of a POST that announces no digest: ignored, but not endless */
+enum {
+    POST_BODY_MAX = 64 << 10
+}; /* of a POST that announces no digest: ignored, but not endless */
 
 static void add_location(struct http_req *r, struct str id)
 {
-    http_addf(r, "Location", "/v2/%.*s/blobs/uploads/%.*s", STR_FMT(req_repo(r)->client_name), STR_FMT(id));
+    http_addf(r, "Location", "/v2/%.*s/blobs/uploads/%.*s", STR_FMT(req_repo(r)->client_name),
+              STR_FMT(id));
     http_add(r, "Docker-Upload-UUID", id);
 }
 
@@ -23,7 +27,8 @@ static void send_created(struct http_req *r, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
     http_status(r, 201);
-    http_addf(r, "Location", "/v2/%.*s/blobs/%s", STR_FMT(req_repo(r)->client_name), digest_text(d, text));
+    http_addf(r, "Location", "/v2/%.*s/blobs/%s", STR_FMT(req_repo(r)->client_name),
+              digest_text(d, text));
     http_add(r, "Docker-Content-Digest", str_of(text));
     http_send(r, (struct str){NULL, 0});
 }
@@ -47,13 +52,14 @@ static int check_room(struct http_req *r, struct err *err)
     struct registry *g = registry_of(r);
     int64_t limit = registry_num(g, MAX_UPLOAD);
     if (limit > 0 && r->content_length > limit)
-        return err_set(err, ERR_TOO_LARGE, "a blob may have at most %lld bytes (max_upload)", (long long)limit);
+        return err_set(err, ERR_TOO_LARGE, "a blob may have at most %lld bytes (max_upload)",
+                       (long long)limit);
     return registry_space(g, err);
 }
 
 /* ---- POST ---- */
 struct post {
-    struct upload_io *io;       /* single POST */
+    struct upload_io *io; /* single POST */
     enum digest_alg alg;
     bool mount, has_from;
     struct digest digest;
@@ -68,7 +74,8 @@ static int post_params(struct http_req *r, struct post *p, struct err *err)
     p->alg = rc == 1 ? digest_alg_parse(alg) : DIGEST_SHA256;
     if (rc < 0 || p->alg == DIGEST_NONE)
         return err_set(err, ERR_DIGEST_INVALID, "digest-algorithm must be sha256 or sha512");
-    /* A mount that cannot be is answered by a session, so a malformed digest is the only thing refused. */
+    /* A mount that cannot be is answered by a session, so a malformed digest is the only thing
+     * refused. */
     if ((rc = digest_param(r, "mount", &p->digest, err)) < 0)
         return rc;
     p->mount = rc == 1;
@@ -84,8 +91,8 @@ static int begin_single(struct http_req *r, struct post *p, struct err *err)
 {
     struct upload *u;
     char id[UPLOAD_ID_LEN + 1];
-    int rc = upload_new(registry_of(r), req_repo(r)->name, req_principal(r)->user_id, (enum digest_alg)p->digest.alg, true,
-                        &u, id, err);
+    int rc = upload_new(registry_of(r), req_repo(r)->name, req_principal(r)->user_id,
+                        (enum digest_alg)p->digest.alg, true, &u, id, err);
     if (rc < 0)
         return rc;
     u->one_shot = true;
@@ -106,7 +113,8 @@ int upload_post_begin(struct http_req *r, struct err *err)
     if (single < 0 || (rc = check_room(r, err)) < 0)
         return single < 0 ? single : rc;
     if (single == 0 && r->content_length > POST_BODY_MAX)
-        return err_set(err, ERR_TOO_LARGE, "a POST with a body needs the parameter digest; or send the body by PUT");
+        return err_set(err, ERR_TOO_LARGE,
+                       "a POST with a body needs the parameter digest; or send the body by PUT");
     if (single == 1 && (rc = begin_single(r, p, err)) < 0)
         return rc;
     r->ctx = p;
@@ -127,7 +135,8 @@ int upload_sink(struct http_req *r, struct str bytes, struct err *err)
     if (io)
         return upload_io_append(io, bytes, err);
     if (r->body_received > POST_BODY_MAX)
-        return err_set(err, ERR_TOO_LARGE, "a POST with a body needs the parameter digest; or send the body by PUT");
+        return err_set(err, ERR_TOO_LARGE,
+                       "a POST with a body needs the parameter digest; or send the body by PUT");
     return 0;
 }
 
@@ -138,8 +147,8 @@ struct mount {
     bool possible;
 };
 
-/* The source must link the blob and be readable by the caller: by the account, not by what a token for the
- * target was issued for. */
+/* The source must link the blob and be readable by the caller: by the account, not by what a token
+ * for the target was issued for. */
 static int mount_look(struct db_tx *tx, void *arg, struct err *err)
 {
     struct mount *m = arg;
@@ -216,7 +225,8 @@ int upload_post_run(struct http_req *r, struct err *err)
     }
     char id[UPLOAD_ID_LEN + 1];
     enum digest_alg alg = p->mount ? (enum digest_alg)p->digest.alg : p->alg;
-    rc = upload_new(registry_of(r), req_repo(r)->name, req_principal(r)->user_id, alg, false, NULL, id, err);
+    rc = upload_new(registry_of(r), req_repo(r)->name, req_principal(r)->user_id, alg, false, NULL,
+                    id, err);
     if (rc == 0)
         send_session(r, 202, str_of(arena_strndup(&r->arena, id, UPLOAD_ID_LEN)), 0);
     return rc;
@@ -224,7 +234,8 @@ int upload_post_run(struct http_req *r, struct err *err)
 
 /* ---- PATCH and PUT ---- */
 /* A chunk must begin where the acknowledged bytes end; *ret_length -1 without Content-Range. */
-static int check_range(struct http_req *r, const struct upload *u, int64_t *ret_length, struct err *err)
+static int check_range(struct http_req *r, const struct upload *u, int64_t *ret_length,
+                       struct err *err)
 {
     struct str header;
     *ret_length = -1;
@@ -238,11 +249,12 @@ static int check_range(struct http_req *r, const struct upload *u, int64_t *ret_
         return rc;
     int64_t length = range.last - range.first + 1;
     if (range.first != u->size)
-        return err_set(err, ERR_UPLOAD_RANGE, "the chunk starts at %lld, the upload continues at %lld",
+        return err_set(err, ERR_UPLOAD_RANGE,
+                       "the chunk starts at %lld, the upload continues at %lld",
                        (long long)range.first, (long long)u->size);
     if (r->content_length >= 0 && r->content_length != length)
-        return err_set(err, ERR_SIZE_INVALID, "Content-Range names %lld bytes, Content-Length %lld", (long long)length,
-                       (long long)r->content_length);
+        return err_set(err, ERR_SIZE_INVALID, "Content-Range names %lld bytes, Content-Length %lld",
+                       (long long)length, (long long)r->content_length);
     *ret_length = length;
     return 0;
 }
@@ -253,12 +265,14 @@ static int begin_write(struct http_req *r, const struct digest *closing, struct 
     struct upload *u;
     int64_t length;
     int rc = check_room(r, err);
-    if (rc < 0 || (rc = upload_claim(g, r->parts[1], req_repo(r)->name, req_principal(r)->user_id, &u, err)) < 0)
+    if (rc < 0 || (rc = upload_claim(g, r->parts[1], req_repo(r)->name, req_principal(r)->user_id,
+                                     &u, err)) < 0)
         return rc;
     int64_t limit = registry_num(g, MAX_UPLOAD);
     rc = check_range(r, u, &length, err);
     if (rc == 0 && limit > 0 && r->content_length > 0 && r->content_length > limit - u->size)
-        rc = err_set(err, ERR_TOO_LARGE, "a blob may have at most %lld bytes (max_upload)", (long long)limit);
+        rc = err_set(err, ERR_TOO_LARGE, "a blob may have at most %lld bytes (max_upload)",
+                     (long long)limit);
     if (rc < 0) {
         (void)upload_unclaim(g, u, false);
         return rc;
@@ -298,8 +312,8 @@ static int check_complete(struct upload_io *io, struct err *err)
     if (io->range_length < 0 || io->received == io->range_length)
         return 0;
     io->failed = true;
-    return err_set(err, ERR_SIZE_INVALID, "the body has %lld bytes, Content-Range announced %lld", (long long)io->received,
-                   (long long)io->range_length);
+    return err_set(err, ERR_SIZE_INVALID, "the body has %lld bytes, Content-Range announced %lld",
+                   (long long)io->received, (long long)io->range_length);
 }
 
 int upload_patch_run(struct http_req *r, struct err *err)
@@ -310,7 +324,8 @@ int upload_patch_run(struct http_req *r, struct err *err)
         rc = upload_io_save(io, err);
     int64_t size = io->u->size;
     r->ctx = NULL;
-    bool cancelled = upload_io_close(io, false); /* before the answer: the next request may already be here */
+    bool cancelled =
+        upload_io_close(io, false); /* before the answer: the next request may already be here */
     if (rc < 0)
         return rc;
     if (cancelled)
@@ -336,7 +351,8 @@ int upload_put_run(struct http_req *r, struct err *err)
     return rc;
 }
 
-/* Whatever is still open here belongs to a request that broke off. Never blocks: may be the loop's thread. */
+/* Whatever is still open here belongs to a request that broke off. Never blocks: may be the loop's
+ * thread. */
 void upload_done(struct http_req *r)
 {
     struct upload_io **io = io_of(r);
@@ -348,7 +364,8 @@ void upload_done(struct http_req *r)
 int upload_status_run(struct http_req *r, struct err *err)
 {
     int64_t size;
-    int rc = upload_peek(registry_of(r), r->parts[1], req_repo(r)->name, req_principal(r)->user_id, &size, err);
+    int rc = upload_peek(registry_of(r), r->parts[1], req_repo(r)->name, req_principal(r)->user_id,
+                         &size, err);
     if (rc == 0)
         send_session(r, 204, r->parts[1], size);
     return rc;
@@ -356,7 +373,8 @@ int upload_status_run(struct http_req *r, struct err *err)
 
 int upload_cancel_run(struct http_req *r, struct err *err)
 {
-    int rc = upload_cancel(registry_of(r), r->parts[1], req_repo(r)->name, req_principal(r)->user_id, err);
+    int rc = upload_cancel(registry_of(r), r->parts[1], req_repo(r)->name,
+                           req_principal(r)->user_id, err);
     if (rc < 0)
         return rc;
     http_status(r, 204);

@@ -1,17 +1,19 @@
 /* Bytes of an upload: staged and hashed while they flow, acknowledged after their fsync and commit,
  * published as a blob at the end.
  *
- * Order of a commit: fsync of the file, rename, fsync of the directory (staging_publish), then ONE transaction with
- * blob row, link and review row, then the answer. A blob that exists already costs the very same work, so that
- * neither time nor answer tells of it (T19). */
+ * Order of a commit: fsync of the file, rename, fsync of the directory (staging_publish), then ONE
+ * transaction with blob row, link and review row, then the answer. A blob that exists already costs
+ * the very same work, so that neither time nor answer tells of it (T19). */
 #include "registry/upload.h"
 
 #include <stdlib.h>
 
 enum { REREAD_PIECE = 256 << 10 };
 
-/* Hashes the first `size` bytes of the file again, for a lost state or a digest of another algorithm. */
-static int rehash(struct staging *file, int64_t size, enum digest_alg alg, struct hash *ret, struct err *err)
+/* Hashes the first `size` bytes of the file again, for a lost state or a digest of another
+ * algorithm. */
+static int rehash(struct staging *file, int64_t size, enum digest_alg alg, struct hash *ret,
+                  struct err *err)
 {
     auto_free uint8_t *piece = mem_alloc(REREAD_PIECE);
     struct hash h;
@@ -22,7 +24,8 @@ static int rehash(struct staging *file, int64_t size, enum digest_alg alg, struc
         if (rc < 0)
             return rc;
         if (n == 0)
-            return err_set(err, ERR_CORRUPT, "an upload's file is shorter than what was acknowledged");
+            return err_set(err, ERR_CORRUPT,
+                           "an upload's file is shorter than what was acknowledged");
         hash_update(&h, piece, n);
         at += (int64_t)n;
     }
@@ -30,7 +33,8 @@ static int rehash(struct staging *file, int64_t size, enum digest_alg alg, struc
     return 0;
 }
 
-int upload_io_open(struct registry *g, struct upload *u, const struct http_req *r, struct upload_io **ret, struct err *err)
+int upload_io_open(struct registry *g, struct upload *u, const struct http_req *r,
+                   struct upload_io **ret, struct err *err)
 {
     struct upload_io *io = mem_zalloc(sizeof *io);
     io->g = g;
@@ -71,7 +75,8 @@ int upload_io_append(struct upload_io *io, struct str bytes, struct err *err)
     int64_t limit = registry_num(io->g, MAX_UPLOAD);
     io->failed = true; /* unless this piece went well */
     if (limit > 0 && staging_size(io->file) + (int64_t)bytes.n > limit)
-        return err_set(err, ERR_TOO_LARGE, "a blob may have at most %lld bytes (max_upload)", (long long)limit);
+        return err_set(err, ERR_TOO_LARGE, "a blob may have at most %lld bytes (max_upload)",
+                       (long long)limit);
     if (io->range_length >= 0 && io->received + (int64_t)bytes.n > io->range_length)
         return err_set(err, ERR_SIZE_INVALID, "the body is longer than Content-Range announced");
     int rc = staging_append(io->file, bytes.p, bytes.n, err);
@@ -97,11 +102,13 @@ static int save_write(struct db_tx *tx, void *arg, struct err *err)
     return rc < 0 ? rc : upload_tx_save(tx, io->u, repo_id, staging_size(io->file), &io->hash, err);
 }
 
-/* A blob more makes no cached fact of a repository wrong (an older file's fact does not match the new file), so
- * only a new repository moves the generation: pulls beside a push keep their caches. */
+/* A blob more makes no cached fact of a repository wrong (an older file's fact does not match the
+ * new file), so only a new repository moves the generation: pulls beside a push keep their caches.
+ */
 static int write_of(struct upload_io *io, db_callback fn, void *arg, struct err *err)
 {
-    return io->absent ? repo_write(io->g, str_of(io->u->name), fn, arg, err) : db_write(io->g->db, fn, arg, err);
+    return io->absent ? repo_write(io->g, str_of(io->u->name), fn, arg, err)
+                      : db_write(io->g->db, fn, arg, err);
 }
 
 int upload_io_save(struct upload_io *io, struct err *err)

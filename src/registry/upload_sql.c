@@ -1,8 +1,9 @@
 /* Statements on upload sessions. */
 #include "registry/upload.h"
 
-static const char UPLOAD_FIND[] = "SELECT u.user_id, u.alg, u.size, u.created_at, r.name, u.hash_state FROM uploads u "
-                                  "JOIN repos r ON r.id = u.repo_id WHERE u.id = $1";
+static const char UPLOAD_FIND[] =
+    "SELECT u.user_id, u.alg, u.size, u.created_at, r.name, u.hash_state FROM uploads u "
+    "JOIN repos r ON r.id = u.repo_id WHERE u.id = $1";
 static const char UPLOAD_SAVE[] =
     "INSERT INTO uploads (id, repo_id, user_id, alg, size, hash_state, created_at, touched_at) "
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET alg = excluded.alg, "
@@ -10,7 +11,8 @@ static const char UPLOAD_SAVE[] =
 static const char UPLOAD_DELETE[] = "DELETE FROM uploads WHERE id = $1";
 static const char UPLOAD_COUNT[] = "SELECT count(*) FROM uploads WHERE user_id = $1";
 static const char UPLOAD_COUNT_ALL[] = "SELECT count(*) FROM uploads";
-static const char UPLOAD_EXPIRED[] = "SELECT id FROM uploads WHERE touched_at < $1 ORDER BY touched_at LIMIT $2";
+static const char UPLOAD_EXPIRED[] =
+    "SELECT id FROM uploads WHERE touched_at < $1 ORDER BY touched_at LIMIT $2";
 
 static void map_upload(const struct db_rows *row, void *out)
 {
@@ -31,13 +33,15 @@ int upload_tx_find(struct db_tx *tx, const char *id, struct upload_row *ret, str
     return db_one(tx, UPLOAD_FIND, DB_ARGS(DB_T(str_of(id))), map_upload, ret, err);
 }
 
-int upload_tx_save(struct db_tx *tx, const struct upload *u, int64_t repo_id, int64_t size, const struct hash *h, struct err *err)
+int upload_tx_save(struct db_tx *tx, const struct upload *u, int64_t repo_id, int64_t size,
+                   const struct hash *h, struct err *err)
 {
     uint8_t state[HASH_STATE_MAX];
     size_t n = hash_export(h, state);
     return db_exec(tx, UPLOAD_SAVE,
-                   DB_ARGS(DB_T(str_of(u->id)), DB_I(repo_id), DB_I(u->user_id), DB_I(h->alg), DB_I(size),
-                           DB_B(((struct str){(const char *)state, n})), DB_I(u->created), DB_I(clock_now())),
+                   DB_ARGS(DB_T(str_of(u->id)), DB_I(repo_id), DB_I(u->user_id), DB_I(h->alg),
+                           DB_I(size), DB_B(((struct str){(const char *)state, n})),
+                           DB_I(u->created), DB_I(clock_now())),
                    NULL, err);
 }
 
@@ -58,7 +62,8 @@ int upload_tx_count(struct db_tx *tx, int64_t user_id, int64_t *ret, struct err 
     return rc < 0 ? rc : 0;
 }
 
-int upload_tx_expired(struct db_tx *tx, int64_t before, char ids[][UPLOAD_ID_LEN + 1], size_t max, size_t *ret_n, struct err *err)
+int upload_tx_expired(struct db_tx *tx, int64_t before, char ids[][UPLOAD_ID_LEN + 1], size_t max,
+                      size_t *ret_n, struct err *err)
 {
     auto_rows struct db_rows *rows = NULL;
     size_t n = 0;

@@ -1,4 +1,5 @@
-/* Ranges of a GET, Content-Range of a chunk, the framing of multipart/byteranges, and n of a list. */
+/* Ranges of a GET, Content-Range of a chunk, the framing of multipart/byteranges, and n of a list.
+ */
 #include "registry/page.h"
 #include "registry/range.h"
 
@@ -49,9 +50,12 @@ static void test_single(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"bytes=10-", "bytes=10-20", "bytes=-0", "bytes=500-0", "bytes=5000-10000", "bytes=",
-                                      "bytes=a-b", "bytes=1", "bytes=-", "bytes=--1", "bytes=1-2-3", "bytes=+1-2", "bytes=1-2;3-4",
-                                      "bytes=0x1-2", "bytes=1 - 2", "bytes=99999999999999999999999-", "bytes=10-,20-"};
+    static const char *const bad[] = {
+        "bytes=10-",        "bytes=10-20", "bytes=-0",    "bytes=500-0",
+        "bytes=5000-10000", "bytes=",      "bytes=a-b",   "bytes=1",
+        "bytes=-",          "bytes=--1",   "bytes=1-2-3", "bytes=+1-2",
+        "bytes=1-2;3-4",    "bytes=0x1-2", "bytes=1 - 2", "bytes=99999999999999999999999-",
+        "bytes=10-,20-"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         expect(bad[i], 10, RANGE_UNSATISFIABLE);
 }
@@ -59,8 +63,16 @@ static void test_refused(void **state)
 static void test_ignored(void **state)
 {
     (void)state;
-    static const char *const other[] = {"", "bytes", "items=0-1", "0-1", "bytes 0-1", "bytesx=0-1",
-                                        "bytes=0-1,1-2", "bytes=4-5,0-1", "bytes=-2,-3", "bytes=0-,0-",
+    static const char *const other[] = {"",
+                                        "bytes",
+                                        "items=0-1",
+                                        "0-1",
+                                        "bytes 0-1",
+                                        "bytesx=0-1",
+                                        "bytes=0-1,1-2",
+                                        "bytes=4-5,0-1",
+                                        "bytes=-2,-3",
+                                        "bytes=0-,0-",
                                         "bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8"};
     for (size_t i = 0; i < ARRAY_LEN(other); i++)
         expect(other[i], 10, RANGE_WHOLE);
@@ -84,7 +96,8 @@ static void test_many(void **state)
     assert_int_equal(range_parse(STR_LIT("bytes=0-0, 2-3 ,5-5,-1"), 10, &set), RANGE_PARTS);
     assert_int_equal(set.n, 4);
     assert_int_equal(set.v[3].first, 9);
-    assert_int_equal(range_parse(STR_LIT("bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7"), 10, &set), RANGE_PARTS);
+    assert_int_equal(range_parse(STR_LIT("bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7"), 10, &set),
+                     RANGE_PARTS);
     assert_int_equal(set.n, 8);
 }
 
@@ -93,15 +106,30 @@ static void test_content_range(void **state)
     (void)state;
     struct range r;
     struct err err = {0};
-    static const char *const good[] = {"5-9", "bytes 5-9/10", "bytes 5-9/*", "bytes=5-9", "5-9/100"};
+    static const char *const good[] = {"5-9", "bytes 5-9/10", "bytes 5-9/*", "bytes=5-9",
+                                       "5-9/100"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         if (content_range_parse(str_of(good[i]), &r, &err) < 0)
             fail_msg("%s refused", good[i]);
         assert_int_equal(r.first, 5);
         assert_int_equal(r.last, 9);
     }
-    static const char *const bad[] = {"", "-", "5", "5-", "-9", "9-5", "a-b", "5-9-10", "5 - 9", "+5-9", "0-9223372036854775807",
-                                      "0-18446744073709551616", "5-9/x", "5-9/", "bytes */10", "5-9,10-11"};
+    static const char *const bad[] = {"",
+                                      "-",
+                                      "5",
+                                      "5-",
+                                      "-9",
+                                      "9-5",
+                                      "a-b",
+                                      "5-9-10",
+                                      "5 - 9",
+                                      "+5-9",
+                                      "0-9223372036854775807",
+                                      "0-18446744073709551616",
+                                      "5-9/x",
+                                      "5-9/",
+                                      "bytes */10",
+                                      "5-9,10-11"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         if (content_range_parse(str_of(bad[i]), &r, &err) != ERR_UPLOAD_RANGE)
             fail_msg("%s accepted", bad[i]);
@@ -115,7 +143,8 @@ static void test_multipart(void **state)
     struct multipart m = {.set = {.v = {{0, 2}, {5, 5}}, .n = 2}, .size = 10, .boundary = "B"};
     static const char object[] = "0123456789";
     static const char want[] =
-        "\r\n--B\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes 0-2/10\r\n\r\n012"
+        "\r\n--B\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes "
+        "0-2/10\r\n\r\n012"
         "\r\n--B\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes 5-5/10\r\n\r\n5"
         "\r\n--B--\r\n";
     assert_int_equal(multipart_length(&m), sizeof want - 1);
@@ -147,9 +176,22 @@ static void test_page_number(void **state)
     static const struct {
         const char *text;
         int64_t want; /* -1: refused */
-    } rows[] = {{"0", 0}, {"1", 1}, {"007", 7}, {"1000", 1000}, {"1001", 1000}, {"2147483648", 1000},
-                {"9223372036854775808", 1000}, {"99999999999999999999999", 1000}, {"", -1}, {"-1", -1}, {"+1", -1},
-                {"1e9", -1}, {" 1", -1}, {"1.0", -1}, {"0x10", -1}, {"abc", -1}};
+    } rows[] = {{"0", 0},
+                {"1", 1},
+                {"007", 7},
+                {"1000", 1000},
+                {"1001", 1000},
+                {"2147483648", 1000},
+                {"9223372036854775808", 1000},
+                {"99999999999999999999999", 1000},
+                {"", -1},
+                {"-1", -1},
+                {"+1", -1},
+                {"1e9", -1},
+                {" 1", -1},
+                {"1.0", -1},
+                {"0x10", -1},
+                {"abc", -1}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int64_t n = -1;
         bool ok = page_number(str_of(rows[i].text), &n);
@@ -185,8 +227,9 @@ static void test_page_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_single),        cmocka_unit_test(test_refused),   cmocka_unit_test(test_ignored),
-        cmocka_unit_test(test_many),          cmocka_unit_test(test_content_range), cmocka_unit_test(test_multipart),
+        cmocka_unit_test(test_single),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_ignored),       cmocka_unit_test(test_many),
+        cmocka_unit_test(test_content_range), cmocka_unit_test(test_multipart),
         cmocka_unit_test(test_page_number),   cmocka_unit_test(test_page_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
