@@ -124,6 +124,7 @@ struct http_options {
     struct http_gate_hooks gate;
 };
 int http_new(struct http_server **ret, const struct http_options *o, struct err *err);
+void http_routes_add(struct http_server *s, const struct http_route *rows, size_t n);
 int http_listen(struct http_server *s, struct err *err); /* binds all of config listen, loads TLS */
 int http_start(struct http_server *s, struct err *err);
 void http_reload(struct http_server *s, const struct config *c); /* limits, certificates; running requests keep the old */
