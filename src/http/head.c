@@ -21,6 +21,8 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
     r->body_received += (int64_t)n;
     q->overhead -= (int64_t)n;
     const struct http_route *row = r->route;
+    if (row == NULL || row->body == HTTP_NONE || q->answered)
+        return 0; /* drained */
     if (row->body == HTTP_BUFFER) {
         buf_add(&q->body, at, n);
         if (q->body.overflow) {
@@ -29,8 +31,6 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
         }
         return 0;
     }
-    if (row->body == HTTP_NONE || q->answered)
-        return 0; /* drained */
     return row->sink(r, (struct str){at, n}, &q->error) < 0 ? -1 : 0;
 }
 

@@ -57,11 +57,12 @@ struct http_conn {
     struct request *req;               /* NULL while idle */
     SSL *ssl;
     int fd;
-    uint8_t state;                     /* enum conn_state */
+    uint8_t state;                     /* enum conn_state; written by the loop's thread only */
+    uint8_t next_state;                /* what a worker (or the acceptor) wants it to be */
     bool edge_in, edge_out, hup;       /* loop's thread only: edges seen since the last hand-over */
-    bool registered, counted, limited;
-    uint8_t family4;                   /* address is IPv4 */
-    uint8_t addr[16];
+    bool registered, queued, dead, limited, proxied;
+    uint8_t addr[16];                  /* IPv4 as ::ffff:a.b.c.d */
+    char peer[46];                     /* address as text */
     int64_t deadline;                  /* monotonic us; 0 none */
     int64_t since, moved;              /* start of the body or answer, bytes moved since */
 };
@@ -83,8 +84,9 @@ struct request {
     char *buf;
     size_t size, n, at;                /* allocated, filled, consumed */
     size_t head_n;                     /* length of the head; 0 until complete */
-    bool complete, user_error, called, gate_slow, expect, expect_sent, keep;
+    bool complete, called, gate_slow, expect, expect_sent, keep;
     struct err error;                  /* of a sink */
+    struct buf rest;                   /* read behind the body: the next request */
     struct buf body;                   /* HTTP_BUFFER */
     enum request_phase phase;
     int64_t started, overhead;
@@ -115,10 +117,8 @@ struct http_loop {
     unsigned n_free;
     struct http_conn *ready, **ready_end; /* had their turn, have more to do */
     char *scratch;                     /* SEND_CHUNK bytes for TLS file sends */
-    int64_t now, date_second;          /* monotonic at wake-up */
-    char date[30];
+    int64_t now, swept;                /* monotonic us */
     uint64_t next_id;
-    bool draining;
 };
 
 struct work {
@@ -182,10 +182,10 @@ long conn_write(struct http_conn *c, const void *p, size_t n);
 long conn_write2(struct http_conn *c, struct str a, struct str b); /* gathers on plain sockets */
 int conn_handshake(struct http_conn *c);      /* 0 done, -1 would block, -2 broken */
 void conn_close(struct http_conn *c);         /* loop thread; frees it and its request */
-void conn_readable(struct http_conn *c);      /* loop thread: the state machine's entry points */
-void conn_advance(struct http_conn *c);
+struct http_conn *conn_new(struct http_loop *l, int fd);
+void conn_event(struct http_conn *c);         /* loop thread: something may have become possible */
+void conn_posted(struct http_conn *c);        /* loop thread: it came back from a worker */
 void conn_sweep(struct http_conn *c, int64_t now); /* timeouts; may close */
-void conn_address(const struct http_conn *c, char out[46]);
 /* --- head.c */
 /* Looks at the bytes so far: 1 head complete (pub filled), 0 more needed, negative error code. */
 int head_parse(struct request *q, size_t max, struct err *err);
@@ -201,8 +201,9 @@ struct request *request_take(struct http_loop *l);
 void request_give(struct http_loop *l, struct request *q);
 void request_start(struct http_conn *c);      /* loop thread: head complete */
 void request_work(struct http_conn *c);       /* worker thread: run until answered or parked */
-void request_fail(struct request *q, const struct err *err); /* answers with an error and closes after */
-void request_finish(struct http_conn *c);     /* loop thread: answer sent; log, next request or close */
+void request_fail(struct request *q, const struct err *err); /* answers with an error, unless answered */
+void request_send(struct http_conn *c);       /* loop thread: answered; closures, head, first bytes */
+void request_sent(struct http_conn *c);       /* loop thread: all of it is out; next request, drain or close */
 /* --- reply.c */
 void reply_head(struct request *q);           /* builds q->head from the answer */
 /* --- send.c: loop thread (pull_run: worker). 1 all sent, 0 would block, -1 broken, 2 turn used up */
@@ -213,7 +214,7 @@ int tls_load(struct http_server *s, const struct config *c, struct err *err); /*
 /* --- limit.c */
 struct limit_table *limit_new(void);
 void limit_free(struct limit_table *t);
-bool limit_connection(struct http_server *s, struct http_conn *c);   /* false: refuse */
+bool limit_connection(struct http_server *s, struct http_conn *c, const uint8_t addr[16]); /* false: refuse */
 void limit_disconnect(struct http_server *s, struct http_conn *c);
 bool limit_request(struct http_server *s, const struct http_conn *c, int64_t now);
 int proxies_load(struct http_server *s, const char *text);

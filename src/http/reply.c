@@ -174,14 +174,17 @@ static const char *reason(unsigned status)
     return "Status";
 }
 
-static const char *date_of(struct http_loop *l)
+/* Made once a second and thread. */
+static const char *date_now(void)
 {
+    static __thread int64_t second;
+    static __thread char text[30];
     int64_t now = clock_now();
-    if (now / 1000000 != l->date_second) {
-        l->date_second = now / 1000000;
-        clock_http(l->date, now);
+    if (now / 1000000 != second) {
+        second = now / 1000000;
+        clock_http(text, now);
     }
-    return l->date;
+    return text;
 }
 
 void reply_head(struct request *q)
@@ -194,7 +197,7 @@ void reply_head(struct request *q)
     buf_char(b, ' ');
     buf_cstr(b, reason(r->status));
     buf_cstr(b, "\r\nDate: ");
-    buf_add(b, date_of(r->conn->loop), 29);
+    buf_add(b, date_now(), 29);
     buf_cstr(b, "\r\nX-Request-Id: ");
     buf_add(b, r->id, 16);
     buf_cstr(b, "\r\nDocker-Distribution-Api-Version: registry/2.0\r\n"
