@@ -31,7 +31,8 @@
 #include <stdatomic.h>
 
 enum { READ_CHUNK = 256 << 10, SEND_CHUNK = 64 << 10, SEND_TURN = 1 << 20, HEAD_FIRST = 4096,
-       DRAIN_MAX = 64 << 10, INLINE_TURN = 64 };
+       DRAIN_MAX = 64 << 10, INLINE_TURN = 64,
+       SPARE_REQUESTS = 64 };
 
 #define HTTP_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE"
 

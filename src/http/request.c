@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SPARE_REQUESTS = 64, LINES_CAP = 64 << 10, HEAD_CAP = 128 << 10, FAST_READ = 16 << 10,
+enum { LINES_CAP = 64 << 10, HEAD_CAP = 128 << 10, FAST_READ = 16 << 10,
        FAST_WAIT_MS = 1, LINGER_TIME = 5000000, BODY_DEFAULT_CAP = 64 << 10 };
 
 struct request *request_take(struct http_loop *l)
@@ -451,5 +451,6 @@ void request_sent(struct http_conn *c)
         request_give(l, take(&c->req));
     else
         head_reset(q);
-    loop_ready(c);
+    if (c->req != NULL || c->edge_in || c->hup)
+        loop_ready(c);
 }
