@@ -32,6 +32,15 @@ int str_cmp(struct str a, struct str b);               /* bytewise, shorter firs
 bool str_u64(struct str s, uint64_t *ret);
 char *str_dup(struct arena *a, struct str s); /* NUL-terminated copy in the arena */
 
+/* Copies at most cap - 1 bytes and the NUL. */
+static inline void text_copy(char *out, size_t cap, struct str s)
+{
+    size_t n = s.n < cap ? s.n : cap - 1;
+    if (n > 0)
+        memcpy(out, s.p, n);
+    out[n] = 0;
+}
+
 /* Growing byte buffer. Appends past `cap` set `overflow` (sticky) and are dropped: check once
  * at the end. buf_init borrows nothing; release frees. p is NUL-terminated whenever p != NULL. */
 struct buf {

@@ -73,6 +73,7 @@ struct http_req {
     struct arena arena;              /* freed with the request */
     /* for the rooms */
     void *who;                       /* principal, set by the gate (ident) */
+    void *gate;                      /* what else the gate found; arena */
     void *ctx;                       /* the room's own state of this request; free it in done */
     struct http_server *server;
     struct http_conn *conn;          /* private */
@@ -115,6 +116,7 @@ void http_on_loop(struct http_req *r, void (*fn)(void *arg), void *arg);
 struct http_gate_hooks {
     enum http_gate (*fast)(struct http_req *r);
     int (*slow)(struct http_req *r, struct err *err); /* 0 go on; may also answer itself (status != 0) */
+    void (*release)(struct http_req *r); /* at the end of each request that came to the gate; loop thread */
     void *ctx;
 };
 struct http_options {

@@ -40,6 +40,8 @@ static void clear(struct request *q)
         q->later = o->next;
         o->fn(o->arg);
     }
+    if (r->who != NULL || r->gate != NULL)
+        r->server->gate.release(r);
     shared_unref(q->owner);
     q->owner = NULL;
     if (q->file >= 0)
@@ -57,7 +59,7 @@ static void clear(struct request *q)
         r->parts[i] = (struct str){NULL, 0};
     r->content_length = -1;
     r->body_received = 0;
-    r->who = r->ctx = NULL;
+    r->who = r->gate = r->ctx = NULL;
     r->log_user = NULL;
     r->status = 0;
     r->method = (enum http_method)0;

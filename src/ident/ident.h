@@ -35,6 +35,7 @@ struct principal {
     char name[NAME_MAX_BYTES + 1];
     bool admin;
     int64_t epoch, expires;      /* expires: us, 0 none (Basic) */
+    uint64_t gen;                /* generation of the user under which it was read */
     bool bearer;
     struct token_scope {         /* Bearer: what the token was issued for */
         struct str name;         /* canonical; "*" with type registry: catalog */
@@ -74,6 +75,7 @@ void ident_reload(struct ident *i, const struct config *c);
 struct ident *ident_of(const struct http_req *r);         /* defined in app/app.c */
 enum http_gate ident_gate_fast(struct http_req *r);
 int ident_gate_slow(struct http_req *r, struct err *err);
+void ident_gate_release(struct http_req *r);
 extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token */
 extern const size_t n_ident_routes;
 

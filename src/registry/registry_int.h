@@ -44,15 +44,6 @@ static inline struct str key_str(const struct digest *d, uint8_t out[DIGEST_KEY_
     size_t n = digest_key(d, out);
     return (struct str){(const char *)out, n};
 }
-/* Copies at most cap - 1 bytes and the NUL. */
-static inline void text_copy(char *out, size_t cap, struct str s)
-{
-    size_t n = s.n < cap ? s.n : cap - 1;
-    if (n > 0)
-        memcpy(out, s.p, n);
-    out[n] = 0;
-}
-
 /* ---- manifest.c: the strict model (image-spec manifest.md, image-index.md, descriptor.md) ---- */
 enum manifest_kind { MANIFEST_IMAGE = 1, MANIFEST_INDEX = 2 };
 enum ref_kind { REF_CONFIG = 1, REF_BLOB = 2, REF_CHILD = 3 }; /* manifest_refs.kind */

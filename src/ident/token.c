@@ -1,0 +1,186 @@
+/* Registry tokens: compact JWS (RFC 7515) with EdDSA (RFC 8037), claims as the field's token
+ * specification names them. Clients treat them as opaque; only this hub reads them, so exactly the
+ * form that token_make writes is accepted. */
+#include "base/json.h"
+#include "ident/ident_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TOKEN_MAX = 12 << 10, CLOCK_SLACK = 5000000 };
+
+static const struct {
+    unsigned action;
+    const char *name;
+} actions[] = {{ACTION_PULL, "pull"}, {ACTION_PUSH, "push"}, {ACTION_DELETE, "delete"}};
+
+static void add_base64url(struct buf *out, struct str in)
+{
+    char *text = mem_alloc(in.n / 3 * 4 + 8);
+    size_t n = base64url_encode(text, in.p, in.n);
+    buf_add(out, text, n);
+    free(text);
+}
+
+static void add_access(struct buf *b, const struct token_scope *s)
+{
+    bool registry = str_is(s->name, "*"), first = true;
+    buf_cstr(b, registry ? "{\"type\":\"registry\",\"name\":\"catalog\",\"actions\":["
+                         : "{\"type\":\"repository\",\"name\":");
+    if (registry) {
+        buf_cstr(b, "\"*\"]}");
+        return;
+    }
+    buf_json(b, s->name);
+    buf_cstr(b, ",\"actions\":[");
+    for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+        if (s->actions & actions[i].action) {
+            buf_printf(b, "%s\"%s\"", first ? "" : ",", actions[i].name);
+            first = false;
+        }
+    buf_cstr(b, "]}");
+}
+
+int token_make(struct ident *i, const struct principal *p, const struct token_scope *scopes,
+               size_t n, int64_t now, struct buf *ret, struct err *err)
+{
+    struct buf claims;
+    char jti[33];
+    uint8_t sig[64];
+    int64_t issued = now / 1000000;
+    buf_init(&claims, TOKEN_MAX);
+    secret_random_hex(jti, 16);
+    buf_cstr(&claims, "{\"iss\":");
+    buf_json(&claims, str_of(i->service));
+    buf_cstr(&claims, ",\"aud\":");
+    buf_json(&claims, str_of(i->service));
+    buf_cstr(&claims, ",\"sub\":");
+    buf_json(&claims, str_of(p->name));
+    buf_printf(&claims, ",\"epoch\":%lld,\"iat\":%lld,\"nbf\":%lld,\"exp\":%lld,\"jti\":\"%s\",\"access\":[",
+               (long long)p->epoch, (long long)issued, (long long)issued,
+               (long long)(issued + atomic_load(&i->token_life) / 1000000), jti);
+    for (size_t k = 0; k < n; k++) {
+        buf_cstr(&claims, k ? "," : "");
+        add_access(&claims, &scopes[k]);
+    }
+    buf_cstr(&claims, "]}");
+    char head[96];
+    int head_n = snprintf(head, sizeof head, "{\"alg\":\"EdDSA\",\"typ\":\"JWT\",\"kid\":\"%s\"}", i->key.kid);
+    add_base64url(ret, (struct str){head, (size_t)head_n});
+    buf_char(ret, '.');
+    add_base64url(ret, buf_view(&claims));
+    bool whole = !claims.overflow && ret->n <= TOKEN_MAX;
+    buf_release(&claims);
+    if (!whole)
+        return err_set(err, ERR_INVALID, "too many or too long scopes for one token: at most %d", SCOPES_MAX);
+    sign_make(&i->key, buf_view(ret), sig);
+    buf_char(ret, '.');
+    add_base64url(ret, (struct str){(char *)sig, sizeof sig});
+    return 0;
+}
+
+/* --- reading */
+
+static int bad(struct err *err, const char *why)
+{
+    return err_set(err, ERR_UNAUTHORIZED, "invalid token: %s", why);
+}
+
+static int decode_json(struct str part, json_t **ret, struct err *err)
+{
+    char *text = mem_alloc(part.n + 1);
+    long n = base64url_decode((uint8_t *)text, part.n + 1, part);
+    struct err ignored = {0};
+    int rc = n < 0 ? -1
+                   : json_strict((struct str){text, (size_t)n},
+                                 (struct json_caps){TOKEN_MAX, 8, 4096}, ret, &ignored);
+    free(text);
+    return rc < 0 ? bad(err, "not well-formed") : 0;
+}
+
+static bool text_is(const json_t *object, const char *key, const char *want)
+{
+    const char *s = json_string_value(json_object_get(object, key));
+    return s != NULL && strcmp(s, want) == 0;
+}
+
+static unsigned actions_of(const json_t *list)
+{
+    unsigned set = 0;
+    size_t at;
+    json_t *v;
+    json_array_foreach(list, at, v)
+    {
+        for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+            if (json_is_string(v) && strcmp(json_string_value(v), actions[i].name) == 0)
+                set |= actions[i].action;
+    }
+    return set;
+}
+
+static int read_claims(const struct ident *i, const json_t *claims, struct principal **ret,
+                       struct err *err)
+{
+    int64_t now = clock_now();
+    const json_t *exp = json_object_get(claims, "exp"), *nbf = json_object_get(claims, "nbf"),
+                 *epoch = json_object_get(claims, "epoch"), *access = json_object_get(claims, "access"),
+                 *sub = json_object_get(claims, "sub");
+    if (!json_is_integer(exp) || !json_is_integer(nbf) || !json_is_integer(epoch) ||
+        !json_is_array(access) || !json_is_string(sub) || json_string_length(sub) > NAME_MAX_BYTES ||
+        json_array_size(access) > SCOPES_MAX)
+        return bad(err, "claims are missing");
+    if (!text_is(claims, "aud", i->service) || !text_is(claims, "iss", i->service))
+        return bad(err, "made for another service");
+    int64_t most = INT64_MAX / 2000000;
+    if (json_integer_value(exp) > most || json_integer_value(exp) * 1000000 <= now)
+        return bad(err, "expired");
+    if (json_integer_value(nbf) > most || json_integer_value(nbf) * 1000000 > now + CLOCK_SLACK)
+        return bad(err, "not valid yet");
+    size_t at;
+    json_t *v;
+    struct principal *p =
+        principal_new((struct str){json_string_value(sub), json_string_length(sub)}, json_array_size(access));
+    p->bearer = true;
+    p->expires = json_integer_value(exp) * 1000000;
+    p->epoch = json_integer_value(epoch);
+    json_array_foreach(access, at, v)
+    {
+        bool registry = text_is(v, "type", "registry");
+        const char *name = registry ? "*" : json_string_value(json_object_get(v, "name"));
+        char *copy = mem_strdup(name ? name : "");
+        p->scopes[p->n_scopes].actions = actions_of(json_object_get(v, "actions"));
+        p->scopes[p->n_scopes++].name = str_of(copy);
+    }
+    *ret = p;
+    return 0;
+}
+
+static int read_signed(const struct ident *i, struct str head, struct str claims,
+                       struct principal **ret, struct err *err)
+{
+    json_t *doc = NULL;
+    int rc = decode_json(head, &doc, err);
+    if (rc == 0 && (!text_is(doc, "alg", "EdDSA") || !text_is(doc, "kid", i->key.kid)))
+        rc = bad(err, "signed by another key or algorithm");
+    json_decref(doc);
+    doc = NULL;
+    if (rc == 0)
+        rc = decode_json(claims, &doc, err);
+    if (rc == 0)
+        rc = read_claims(i, doc, ret, err);
+    json_decref(doc);
+    return rc;
+}
+
+int token_check(const struct ident *i, struct str token, struct principal **ret, struct err *err)
+{
+    struct str rest = token, head, claims;
+    uint8_t sig[66];
+    if (token.n > TOKEN_MAX + 128 || !str_split(&rest, '.', &head) || !str_split(&rest, '.', &claims) ||
+        rest.p == NULL)
+        return bad(err, "not well-formed");
+    struct str signed_part = {token.p, head.n + 1 + claims.n};
+    if (base64url_decode(sig, sizeof sig, rest) != 64 || !sign_check(&i->key, signed_part, sig))
+        return bad(err, "the signature does not match");
+    return read_signed(i, head, claims, ret, err);
+}

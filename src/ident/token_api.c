@@ -1,0 +1,236 @@
+/* GET and POST /token as registry clients ask for tokens, and the version check at /v2/.
+ *
+ * GET: Basic credentials or none; `scope` repeats, each may hold several parted by spaces. POST: a
+ * form with grant_type=password. What is granted is the intersection of what was asked for and what
+ * the caller may do at this moment; less than asked is not an error. */
+#include "ident/ident_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TOKEN_BODY_MAX = 32 << 10 };
+
+struct scope_ask {
+    char name[LIBRARY_MAX]; /* canonical; "*" the catalog */
+    unsigned actions;
+};
+struct token_ask {
+    struct ident *ident;
+    struct principal *who; /* referenced */
+    struct scope_ask asked[SCOPES_MAX];
+    size_t n_asked;
+    struct token_scope granted[SCOPES_MAX];
+    size_t n_granted;
+};
+
+static unsigned actions_parse(struct str list)
+{
+    struct str a;
+    unsigned set = 0;
+    while (str_split(&list, ',', &a)) {
+        if (str_is(a, "pull"))
+            set |= ACTION_PULL;
+        else if (str_is(a, "push"))
+            set |= ACTION_PUSH;
+        else if (str_is(a, "delete"))
+            set |= ACTION_DELETE;
+        else if (str_is(a, "*"))
+            set |= ACTION_PULL | ACTION_PUSH | ACTION_DELETE;
+    }
+    return set;
+}
+
+/* type[(class)]:name:actions; the name may hold colons. What is not understood is not granted. */
+static int scope_parse(struct token_ask *t, struct str scope, struct err *err)
+{
+    const char *first = scope.n ? memchr(scope.p, ':', scope.n) : NULL;
+    const char *last = scope.n ? memrchr(scope.p, ':', scope.n) : NULL;
+    if (first == NULL || first == last)
+        return 0;
+    struct str type = {scope.p, (size_t)(first - scope.p)};
+    struct str name = {first + 1, (size_t)(last - first - 1)};
+    struct str list = {last + 1, (size_t)(scope.p + scope.n - last - 1)};
+    if (t->n_asked == SCOPES_MAX)
+        return err_set(err, ERR_INVALID, "at most %d scopes in one request", SCOPES_MAX);
+    struct scope_ask *a = &t->asked[t->n_asked];
+    const char *class = memchr(type.p, '(', type.n);
+    if (class != NULL)
+        type.n = (size_t)(class - type.p);
+    if (str_is(type, "registry") && str_is(name, "catalog") && str_is(list, "*"))
+        (void)snprintf(a->name, sizeof a->name, "*");
+    else if (!str_is(type, "repository") || canonical_name(name, a->name, NULL) < 0)
+        return 0;
+    a->actions = actions_parse(list);
+    t->n_asked++;
+    return 0;
+}
+
+static int scopes_parse(struct token_ask *t, struct str list, struct err *err)
+{
+    struct str one;
+    int rc = 0;
+    while (rc == 0 && str_split(&list, ' ', &one))
+        rc = scope_parse(t, one, err);
+    return rc;
+}
+
+static int grant(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct token_ask *t = arg;
+    t->n_granted = 0;
+    for (size_t k = 0; k < t->n_asked; k++) {
+        struct scope_ask *a = &t->asked[k];
+        struct repo_fact *fact = NULL;
+        struct str name = str_of(a->name);
+        unsigned have = 0;
+        if (!str_is(name, "*")) {
+            int rc = ident_tx_repo(tx, name, &fact, err);
+            if (rc < 0)
+                return rc;
+            have = right_of(t->who, fact, name) & a->actions;
+            if (fact)
+                shared_unref(&fact->shared);
+            if (have == 0)
+                continue;
+        }
+        t->granted[t->n_granted++] = (struct token_scope){name, have};
+    }
+    return 0;
+}
+
+static int answer(struct http_req *r, struct token_ask *t, struct err *err)
+{
+    struct buf token, body;
+    int64_t now = clock_now();
+    char issued[28];
+    buf_init(&token, TOKEN_BODY_MAX);
+    int rc = token_make(t->ident, t->who, t->granted, t->n_granted, now, &token, err);
+    if (rc == 0) {
+        clock_rfc3339(issued, now);
+        buf_init(&body, 2 * TOKEN_BODY_MAX);
+        buf_cstr(&body, "{\"token\":");
+        buf_json(&body, buf_view(&token));
+        buf_cstr(&body, ",\"access_token\":");
+        buf_json(&body, buf_view(&token));
+        buf_printf(&body, ",\"expires_in\":%lld,\"issued_at\":\"%s\"}\n",
+                   (long long)(atomic_load(&t->ident->token_life) / 1000000), issued);
+        metric_add(METRIC_TOKENS, 1);
+        http_status(r, 200);
+        http_add(r, "Content-Type", STR_LIT("application/json"));
+        http_add(r, "Cache-Control", STR_LIT("no-store"));
+        http_send_buf(r, &body);
+    }
+    if (token.p)
+        secret_wipe(token.p, token.n);
+    buf_release(&token);
+    return rc;
+}
+
+static int finish(struct http_req *r, struct token_ask *t, int rc, struct err *err)
+{
+    if (rc == 0)
+        rc = db_read(t->ident->db, grant, t, err);
+    if (rc == 0) {
+        r->log_user = t->who->name[0] ? str_dup(&r->arena, str_of(t->who->name)) : NULL;
+        rc = answer(r, t, err);
+    } else if (rc == ERR_UNAUTHORIZED) {
+        http_add(r, "WWW-Authenticate", STR_LIT("Basic realm=\"berth\""));
+    }
+    if (t->who)
+        shared_unref(&t->who->shared);
+    return rc;
+}
+
+static struct token_ask *ask_new(struct http_req *r)
+{
+    struct token_ask *t = arena_zalloc(&r->arena, sizeof *t);
+    t->ident = ident_of(r);
+    return t;
+}
+
+static int token_get(struct http_req *r, struct err *err)
+{
+    struct token_ask *t = ask_new(r);
+    struct credential c = credential_of(r);
+    struct str scope;
+    size_t at = 0;
+    int rc, more;
+    while ((more = http_query(r, "scope", &at, &scope)) == 1)
+        if ((rc = scopes_parse(t, scope, err)) < 0)
+            return rc;
+    if (more < 0)
+        return err_set(err, ERR_INVALID, "the query is not well encoded");
+    if (c.kind == CREDENTIAL_NONE) {
+        t->who = principal_new((struct str){NULL, 0}, 0);
+        rc = 0;
+    } else if (c.kind == CREDENTIAL_BASIC) {
+        rc = credential_verify(t->ident, r, &c, &t->who, err);
+    } else {
+        rc = err_set(err, ERR_UNAUTHORIZED, "the token endpoint takes Basic credentials or none");
+    }
+    return finish(r, t, rc, err);
+}
+
+/* First value of a form field; empty when absent. The form is read like a query. */
+static int form_field(struct http_req *r, const char *name, struct str *ret, struct err *err)
+{
+    struct str query = r->query;
+    size_t at = 0;
+    *ret = STR_LIT("");
+    r->query = r->body;
+    int rc = http_query(r, name, &at, ret);
+    r->query = query;
+    return rc < 0 ? err_set(err, ERR_INVALID, "the form is not well encoded") : 0;
+}
+
+static int token_post(struct http_req *r, struct err *err)
+{
+    struct token_ask *t = ask_new(r);
+    struct str type = {NULL, 0}, grant_type, user, password, scope;
+    int rc;
+    http_header(r, "Content-Type", &type);
+    if (!str_starts(type, STR_LIT("application/x-www-form-urlencoded")))
+        return err_set(err, ERR_INVALID,
+                       "Content-Type must be application/x-www-form-urlencoded");
+    if ((rc = form_field(r, "grant_type", &grant_type, err)) < 0 ||
+        (rc = form_field(r, "username", &user, err)) < 0 ||
+        (rc = form_field(r, "password", &password, err)) < 0 ||
+        (rc = form_field(r, "scope", &scope, err)) < 0 || (rc = scopes_parse(t, scope, err)) < 0)
+        return rc;
+    if (!str_is(grant_type, "password"))
+        return err_set(err, ERR_INVALID, "grant_type must be password; or use GET with Basic credentials");
+    rc = credential_password(t->ident, r, user, password, &t->who, err);
+    return finish(r, t, rc, err);
+}
+
+static int token_run(struct http_req *r, struct err *err)
+{
+    return r->method == HTTP_POST ? token_post(r, err) : token_get(r, err);
+}
+
+/* --- /v2/ */
+
+static bool ping_fast(struct http_req *r)
+{
+    http_status(r, 200);
+    http_add(r, "Content-Type", STR_LIT("application/json"));
+    http_send(r, STR_LIT("{}\n"));
+    return true;
+}
+
+static int ping_run(struct http_req *r, struct err *err)
+{
+    (void)err;
+    (void)ping_fast(r);
+    return 0;
+}
+
+const struct http_route ident_routes[] = {
+    {.methods = HTTP_GET | HTTP_HEAD, .pattern = "/v2/", .label = "ping", .right = RIGHT_CHALLENGE,
+     .body = HTTP_NONE, .fast = ping_fast, .run = ping_run},
+    {.methods = HTTP_GET | HTTP_HEAD, .pattern = "/v2", .label = "ping", .right = RIGHT_CHALLENGE,
+     .body = HTTP_NONE, .fast = ping_fast, .run = ping_run},
+    {.methods = HTTP_GET | HTTP_POST, .pattern = "/token", .label = "token", .right = RIGHT_PUBLIC,
+     .body = HTTP_BUFFER, .cap_key = -1, .too_large = ERR_TOO_LARGE, .run = token_run},
+};
+const size_t n_ident_routes = ARRAY_LEN(ident_routes);
