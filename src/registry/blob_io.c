@@ -140,31 +140,39 @@ struct note {
     struct blob_stat stat;
 };
 
+struct quarantine {
+    struct digest digest;
+    bool changed;
+};
+
 static int quarantine_write(struct db_tx *tx, void *arg, struct err *err)
 {
-    return blob_tx_quarantine(tx, arg, err);
+    struct quarantine *q = arg;
+    int rc = blob_tx_quarantine(tx, &q->digest, err);
+    q->changed = rc == 1;
+    return rc < 0 ? rc : 0;
 }
 
 int blob_quarantine(struct registry *g, const struct digest *d, struct err *err)
 {
     char text[DIGEST_TEXT_MAX];
-    struct digest key = *d;
+    struct quarantine q = {*d, false};
     struct blob_stat st;
     struct err why = {0};
-    /* Under the lock nobody repairs the file meanwhile: what is bad now stays bad until it is
-     * aside. */
+    /* Under the lock nobody repairs or collects the file meanwhile: what is bad now stays bad until
+     * it is aside. A blob that was collected before has no row: its missing file is no damage. */
     store_lock(g->store, d);
     int rc = store_verify(g->store, d, NULL, NULL, &st, &why);
     bool aside = rc == ERR_CORRUPT || rc == ERR_BLOB_UNKNOWN;
     if (aside) {
         rc = store_quarantine(g->store, d, err);
         if (rc == 0)
-            rc = db_write(g->db, quarantine_write, &key, err);
+            rc = db_write(g->db, quarantine_write, &q, err);
     } else if (rc < 0) {
         err_set(err, rc, "%s", why.text);
     }
     store_unlock(g->store, d);
-    if (aside && rc == 0) {
+    if (rc == 0 && q.changed) {
         metric_add(METRIC_SCRUB_CORRUPT, 1);
         log_line(LOG_ERROR, "blob quarantined: push it again",
                  F_CSTR("digest", digest_text(d, text)), F_CSTR("reason", why.text));

@@ -16,7 +16,7 @@ static const char BLOB_LINK[] =
 static const char BLOB_UNLINK[] = "DELETE FROM repo_blobs WHERE repo_id = $1 AND digest = $2";
 static const char BLOB_VERIFIED[] = "UPDATE blobs SET verified_at = $2, ino = $3, ctime = $4 "
                                     "WHERE digest = $1 AND state = 0 AND size = $5";
-static const char BLOB_QUARANTINE[] = "UPDATE blobs SET state = 1 WHERE digest = $1";
+static const char BLOB_QUARANTINE[] = "UPDATE blobs SET state = 1 WHERE digest = $1 AND state = 0";
 /* Rights that SQL can see narrow the list; right_of decides on each row. */
 static const char BLOB_HOLDERS[] =
     "SELECT r.id, r.namespace_id, n.owner_id, r.public, r.name FROM "
@@ -91,7 +91,9 @@ int blob_tx_verified(struct db_tx *tx, const struct digest *d, const struct blob
 int blob_tx_quarantine(struct db_tx *tx, const struct digest *d, struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
-    return db_exec(tx, BLOB_QUARANTINE, DB_ARGS(DB_B(key_str(d, key))), NULL, err);
+    int64_t changed = 0;
+    int rc = db_exec(tx, BLOB_QUARANTINE, DB_ARGS(DB_B(key_str(d, key))), &changed, err);
+    return rc < 0 ? rc : changed > 0;
 }
 
 int blob_tx_readable_somewhere(struct db_tx *tx, const struct principal *p, const struct digest *d,

@@ -26,10 +26,16 @@ extern const size_t n_registry_routes;
 /* Background: upload reaper, gc reviewer, trash purge, scrub; one low-priority thread. */
 int registry_background_start(struct registry *g, struct err *err);
 void registry_background_stop(struct registry *g);
-/* A backup holds trash in place while it copies a snapshot. */
+/* A backup holds trash in place while it copies a snapshot: once this returned with hold, nothing is
+ * unlinked until each holder has let go. */
 void registry_trash_hold(struct registry *g, bool hold);
 
-/* Administration. Each reports through out (one JSON object a call): progress and findings. */
+/* Administration. Each reports through out, one JSON object a call with "kind": "progress", "item" or
+ * last "summary" (gc_run.c, fsck.c say with what members). `line` is borrowed: out keeps a reference of
+ * its own when it needs one. Anything but 0 from out ends the run with that code.
+ * gc: now ignores the delays of the queue (gc_delay, untagged_expiry), never gc_grace: what was pushed
+ * or seen by HEAD within it stays, and trash is unlinked only when its time has come.
+ * fsck: *ret_problems counts what upkeep does not heal by itself, repaired or not. */
 typedef int (*registry_report)(void *arg, json_t *line, struct err *err);
 int registry_gc(struct registry *g, bool dry_run, bool now, registry_report out, void *arg, struct err *err);
 int registry_fsck(struct registry *g, bool full, bool repair, registry_report out, void *arg, int64_t *ret_problems, struct err *err);

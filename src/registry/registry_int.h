@@ -31,7 +31,7 @@ struct registry {
     struct cache **caches;                     /* one a loop, touched by that loop's thread only */
     struct upload_table *uploads;              /* upload.c */
     struct background *background;             /* background.c; NULL until started */
-    _Atomic bool trash_hold;                   /* a backup is copying */
+    _Atomic int trash_holds;                   /* backups that are copying: trash.c */
     _Atomic int64_t space_checked, space_free; /* monotonic us, bytes: registry_space */
 };
 #define registry_num(g, KEY) atomic_load_explicit(&(g)->num[CONFIG_##KEY], memory_order_relaxed)
@@ -129,7 +129,8 @@ int blob_tx_unlink(struct db_tx *tx, int64_t repo_id, const struct digest *d, in
                    struct err *err); /* 1, 0 none */
 int blob_tx_verified(struct db_tx *tx, const struct digest *d, const struct blob_stat *st,
                      struct err *err);
-int blob_tx_quarantine(struct db_tx *tx, const struct digest *d, struct err *err); /* state = 1 */
+/* state = 1: 1 changed; 0 it is so already, or the row is gone (collected meanwhile). */
+int blob_tx_quarantine(struct db_tx *tx, const struct digest *d, struct err *err);
 /* A repository that links the blob and that p may read, among the first `MOUNT_CANDIDATES_MAX`: 1,
  * 0 none. */
 enum { MOUNT_CANDIDATES_MAX = 1000 };
