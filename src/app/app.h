@@ -9,19 +9,31 @@
 #include "store/store.h"
 
 struct app {
-    struct config *config;
+    struct config *config;       /* of the start */
+    struct config *reloaded;     /* of the last SIGHUP; NULL before */
     int lock_fd;                 /* DATA/berth.lock, flock'ed */
     struct store *store;
     struct db *db;
     struct ident *ident;
     struct registry *registry;
     struct http_server *http;    /* NULL in a command run without a server */
-    void *control;
+    struct control *control;     /* control.c; NULL without a server */
+    int64_t started;             /* microseconds since 1970 */
 };
-/* Opens data directory (creating it when `create`), database and rooms; no sockets. ERR_UNAVAILABLE when another
- * process holds the lock. */
-int app_open(struct app **ret, struct config *config, bool create, struct err *err); /* takes config */
+/* What is running: a server listens already when the rooms are built, for they need its URL. */
+enum app_mode { APP_COMMAND, APP_SERVER };
+/* Opens data directory (making it when `create`), database and rooms. Takes config, also on failure.
+ * ERR_UNAVAILABLE when another process holds the lock. */
+int app_open(struct app **ret, struct config *config, enum app_mode mode, bool create, struct err *err);
 void app_close(struct app *a);
-/* berth serve: app_open, first start, listen, "ready on URL", signals, drain. Returns the exit code. */
+/* DATA/berth.lock: only its holder opens database and store. *ret_fd -1 and ERR_UNAVAILABLE when held. */
+int app_lock(const char *dir, bool create, int *ret_fd, struct err *err);
+/* berth serve: opens, makes the first administrator, says "ready on URL", reloads, drains. Returns the
+ * exit code. Takes config. */
 int app_serve(struct config *config, const char *config_file, const char *const *flags);
+/* Everything that makes the server refuse changes, worst first; NULL when writable. Static text. */
+const char *app_read_only(const struct app *a);
+
+extern const struct http_route app_routes[]; /* /healthz, /readyz, /metrics, / */
+extern const size_t n_app_routes;
 #endif

@@ -3,7 +3,8 @@
  * in this process after taking the lock. Commands never touch a running server's database themselves.
  *
  * Protocol: {"op":"gc","args":{...}}\n ; answers {"progress":{...}}\n* {"item":{...}}\n* and last
- * {"done":{...}}\n or {"error":{"code":"DENIED","message":"..."}}\n. */
+ * {"done":{...}}\n or {"error":{"code":"DENIED","message":"..."}}\n. A descriptor may come with the
+ * request's first byte; the operation finds its number as args.fd. */
 #ifndef APP_CONTROL_H
 #define APP_CONTROL_H
 #include "app/app.h"
@@ -14,14 +15,22 @@ struct control_out {
     void *arg;
 };
 struct control_op {
-    const char *name; /* "gc", "fsck", "backup", "user.add", "user.passwd", "user.list", "user.remove", "repo.visibility", "status" */
-    int (*run)(struct app *a, json_t *args, const struct control_out *out, struct err *err); /* emits items; "done" body via out */
+    const char *name; /* "gc", "fsck", "backup", "user.add", ... */
+    /* Emits items and progress; the body of "done" goes out the same way, last. */
+    int (*run)(struct app *a, json_t *args, const struct control_out *out, struct err *err);
+    bool needs_server; /* makes no sense without one */
 };
 extern const struct control_op control_ops[];
 extern const size_t n_control_ops;
 /* Server side: listens on DATA/berth.sock, a thread each (at most 8), peers of the same uid or root only. */
 int control_start(struct app *a, struct err *err);
 void control_stop(struct app *a);
-/* Client side. */
-int control_call(const struct config *c, const char *op, json_t *args, const struct control_out *out, struct err *err);
+/* Client side: by the socket of a running server, else in this process. config is taken. fd: sent
+ * along as args.fd, -1 none. */
+int control_call(struct config *config, const char *op, json_t *args, int fd,
+                 const struct control_out *out, struct err *err);
+
+/* ---- backup.c. Operations and, for an empty host, restore. */
+int backup_run(struct app *a, json_t *args, const struct control_out *out, struct err *err);
+int restore_run(struct config *config, int fd, const struct control_out *out, struct err *err);
 #endif

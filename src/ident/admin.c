@@ -67,6 +67,11 @@ static int read_any(struct db_tx *tx, void *arg, struct err *err)
     return rc < 0 ? rc : 0;
 }
 
+int ident_has_users(struct ident *i, bool *ret, struct err *err)
+{
+    return db_read(i->db, read_any, ret, err);
+}
+
 int ident_first_start(struct ident *i, struct str user, struct str password, bool *ret_made,
                       struct err *err)
 {

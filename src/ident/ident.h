@@ -80,6 +80,7 @@ extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /to
 extern const size_t n_ident_routes;
 
 /* First start: administrator and library namespace in one transaction. *ret_made false when users exist. */
+int ident_has_users(struct ident *i, bool *ret, struct err *err);
 int ident_first_start(struct ident *i, struct str user, struct str password, bool *ret_made, struct err *err);
 /* Administration (CLI): names checked, gen_begin/gen_end of the user kept. */
 int ident_user_add(struct ident *i, struct str name, struct str password, bool admin, struct err *err);

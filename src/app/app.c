@@ -1,0 +1,171 @@
+/* Builds the rooms on one another, and takes them down in the reverse order. */
+#include "app/app.h"
+
+#include "app/control.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "crypt/secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { READERS_BESIDE_WORKERS = 4, SEED_BYTES = 32 };
+
+struct ident *ident_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->ident; }
+struct registry *registry_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->registry; }
+
+/* Makes the directory and its parents; each new name is on stable storage when it returns 0. */
+static int make_directory(const char *dir, struct err *err)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s", dir);
+    if (n <= 0 || (size_t)n >= sizeof path)
+        return err_set(err, ERR_USAGE, "data: the path is too long or empty");
+    for (char *p = path + 1;; p++) {
+        if (*p != '/' && *p != '\0')
+            continue;
+        char c = *p;
+        *p = '\0';
+        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+            return err_sys(err, ERR_IO, "cannot make the data directory %s", path);
+        *p = c;
+        if (c == '\0')
+            return 0;
+    }
+}
+
+int app_lock(const char *dir, bool create, int *ret_fd, struct err *err)
+{
+    char path[4200];
+    int rc = create ? make_directory(dir, err) : 0;
+    if (rc < 0)
+        return rc;
+    snprintf(path, sizeof path, "%.4000s/berth.lock", dir);
+    auto_fd int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0600);
+    if (fd < 0 && errno == ENOENT)
+        return err_set(err, ERR_NOT_FOUND, "%s is not a data directory: start `berth serve --data %s` once", dir, dir);
+    if (fd < 0)
+        return err_sys(err, ERR_IO, "cannot open %s", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(err, ERR_UNAVAILABLE, "another process uses the data directory %s", dir);
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+static int token_seed(struct store *s, uint8_t seed[SEED_BYTES], struct err *err)
+{
+    struct buf b;
+    buf_init(&b, 256);
+    int rc = store_key_read(s, "token.seed", &b, err);
+    if (rc == ERR_NOT_FOUND) {
+        secret_random(seed, SEED_BYTES);
+        rc = store_key_write(s, "token.seed", (struct str){(char *)seed, SEED_BYTES}, err);
+    } else if (rc == 0 && b.n == SEED_BYTES) {
+        memcpy(seed, b.p, SEED_BYTES);
+    } else if (rc == 0) {
+        rc = err_set(err, ERR_CORRUPT, "keys/token.seed has %zu bytes, not %d; remove it to make a new key", b.n, SEED_BYTES);
+    }
+    if (b.p)
+        secret_wipe(b.p, b.n);
+    buf_release(&b);
+    return rc;
+}
+
+static int open_http(struct app *a, struct err *err)
+{
+    struct http_options o = {.config = a->config,
+                             .routes = app_routes,
+                             .n_routes = n_app_routes,
+                             .gate = {ident_gate_fast, ident_gate_slow, ident_gate_release, a}};
+    int rc = http_new(&a->http, &o, err);
+    if (rc < 0)
+        return rc;
+    http_routes_add(a->http, ident_routes, n_ident_routes);
+    http_routes_add(a->http, registry_routes, n_registry_routes);
+    return http_listen(a->http, err);
+}
+
+static int open_rooms(struct app *a, struct err *err)
+{
+    uint8_t seed[SEED_BYTES];
+    int rc = token_seed(a->store, seed, err);
+    if (rc < 0)
+        return rc;
+    int loops = a->http ? http_loops(a->http) : 1;
+    size_t cache = a->http ? (size_t)config_num(a->config, CACHE_SIZE) : 1u << 20;
+    struct ident_options io = {.db = a->db,
+                               .config = a->config,
+                               .token_seed = {(char *)seed, sizeof seed},
+                               .url = a->http ? http_url(a->http) : "http://localhost",
+                               .loops = loops,
+                               .cache_bytes = cache / 8};
+    rc = ident_new(&a->ident, &io, err);
+    secret_wipe(seed, sizeof seed);
+    if (rc < 0)
+        return rc;
+    struct registry_options ro = {
+        .db = a->db, .store = a->store, .config = a->config, .loops = loops, .cache_bytes = cache / 8 * 7};
+    return registry_new(&a->registry, &ro, err);
+}
+
+int app_open(struct app **ret, struct config *config, enum app_mode mode, bool create, struct err *err)
+{
+    struct app *a = mem_zalloc(sizeof *a);
+    const char *dir = config_text(config, DATA);
+    a->config = config;
+    a->lock_fd = -1;
+    a->started = clock_now();
+    int workers = (int)config_num(config, WORKERS), cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int readers = (workers > 0 ? workers : 16 + 4 * cores) + READERS_BESIDE_WORKERS;
+    int rc = secret_setup(err);
+    if (rc == 0)
+        rc = app_lock(dir, create, &a->lock_fd, err);
+    if (rc == 0)
+        rc = store_open(&a->store, dir, create, err);
+    if (rc == 0)
+        rc = db_open(&a->db, dir, config_text(config, DATABASE), readers, err);
+    if (rc == 0 && mode == APP_SERVER)
+        rc = open_http(a, err);
+    if (rc == 0)
+        rc = open_rooms(a, err);
+    if (rc < 0) {
+        app_close(a);
+        return rc;
+    }
+    *ret = a;
+    return 0;
+}
+
+void app_close(struct app *a)
+{
+    if (!a)
+        return;
+    control_stop(a);
+    if (a->registry)
+        registry_background_stop(a->registry);
+    http_free(a->http); /* runs what broken-off requests left, so before what they need */
+    registry_free(a->registry);
+    ident_free(a->ident);
+    db_close(a->db);
+    store_close(a->store);
+    if (a->lock_fd >= 0)
+        close(a->lock_fd);
+    config_free(a->reloaded);
+    config_free(a->config);
+    free(a);
+}
+
+const char *app_read_only(const struct app *a)
+{
+    const struct config *c = a->reloaded ? a->reloaded : a->config;
+    if (store_failed(a->store))
+        return "the data volume failed to store data; see the log, then restart";
+    if (db_failed(a->db))
+        return "the database failed to store data; see the log, then restart";
+    return config_num(c, READ_ONLY) ? "switched on by the administrator (read_only)" : NULL;
+}

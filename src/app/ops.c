@@ -1,0 +1,168 @@
+/* What administration can do: arguments in, calls to the rooms, JSON out. */
+#include "app/control.h"
+#include "base/clock.h"
+#include "base/metric.h"
+
+static bool flag_arg(json_t *args, const char *key) { return json_is_true(json_object_get(args, key)); }
+
+static int need(json_t *args, const char *key, struct str *ret, struct err *err)
+{
+    const json_t *v = json_object_get(args, key);
+    if (!json_is_string(v))
+        return err_set(err, ERR_USAGE, "argument %s is missing", key);
+    *ret = (struct str){json_string_value(v), json_string_length(v)};
+    return 0;
+}
+
+/* The registry reports objects with "kind": progress, item or summary; the summary is our "done". */
+struct relay {
+    const struct control_out *out;
+    json_t *done;
+};
+
+static int relay(void *arg, json_t *line, struct err *err)
+{
+    struct relay *r = arg;
+    const char *k = json_string_value(json_object_get(line, "kind"));
+    const char *kind = k && strcmp(k, "progress") == 0 ? "progress" : k && strcmp(k, "summary") == 0 ? "done" : "item";
+    json_object_del(line, "kind");
+    if (strcmp(kind, "done") == 0) {
+        json_decref(r->done);
+        r->done = line;
+        return 0;
+    }
+    return r->out->line(r->out->arg, kind, line, err);
+}
+
+static int finish(struct relay *r, int rc, struct err *err)
+{
+    json_t *done = r->done ? r->done : json_object();
+    if (rc < 0) {
+        json_decref(done);
+        return rc;
+    }
+    return r->out->line(r->out->arg, "done", done, err);
+}
+
+static int op_gc(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    struct relay r = {out, NULL};
+    int rc = registry_gc(a->registry, flag_arg(args, "dry_run"), flag_arg(args, "now"), relay, &r, err);
+    return finish(&r, rc, err);
+}
+
+static int op_fsck(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    struct relay r = {out, NULL};
+    int64_t problems = 0;
+    struct buf report;
+    buf_init(&report, 1 << 20);
+    int rc = db_check(a->db, &report, err);
+    if (rc == 0 && report.n > 0) {
+        problems++;
+        rc = out->line(out->arg, "item", json_pack("{s:s,s:s%}", "problem", "database", "detail", report.p, report.n), err);
+    }
+    buf_release(&report);
+    int64_t found = 0;
+    if (rc == 0)
+        rc = registry_fsck(a->registry, flag_arg(args, "full"), flag_arg(args, "repair"), relay, &r, &found, err);
+    if (rc == 0) {
+        if (!r.done)
+            r.done = json_object();
+        json_object_set_new(r.done, "problems", json_integer(problems + found));
+    }
+    return finish(&r, rc, err);
+}
+
+static int done(const struct control_out *out, struct err *err)
+{
+    return out->line(out->arg, "done", json_object(), err);
+}
+
+static int op_user_add(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    struct str name, password;
+    int rc;
+    if ((rc = need(args, "name", &name, err)) < 0 || (rc = need(args, "password", &password, err)) < 0 ||
+        (rc = ident_user_add(a->ident, name, password, flag_arg(args, "admin"), err)) < 0)
+        return rc;
+    return done(out, err);
+}
+
+static int op_user_passwd(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    struct str name, password;
+    int rc;
+    if ((rc = need(args, "name", &name, err)) < 0 || (rc = need(args, "password", &password, err)) < 0 ||
+        (rc = ident_user_passwd(a->ident, name, password, err)) < 0)
+        return rc;
+    return done(out, err);
+}
+
+static int op_user_remove(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    struct str name;
+    int rc;
+    if ((rc = need(args, "name", &name, err)) < 0 || (rc = ident_user_remove(a->ident, name, err)) < 0)
+        return rc;
+    return done(out, err);
+}
+
+static int user_item(void *arg, const struct user_row *u)
+{
+    const struct control_out *out = arg;
+    char when[28];
+    clock_rfc3339(when, u->created_at);
+    return out->line(out->arg, "item",
+                     json_pack("{s:s%,s:s,s:s,s:s}", "name", u->name.p, u->name.n, "role", u->admin ? "admin" : "user",
+                               "state", u->removed ? "removed" : "active", "created", when),
+                     NULL);
+}
+
+static int op_user_list(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    (void)args;
+    int rc = ident_user_list(a->ident, user_item, (void *)(uintptr_t)out, err);
+    return rc < 0 ? rc : done(out, err);
+}
+
+static int op_visibility(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    struct str name;
+    int rc;
+    if ((rc = need(args, "name", &name, err)) < 0 ||
+        (rc = ident_repo_visibility(a->ident, name, flag_arg(args, "public"), err)) < 0)
+        return rc;
+    return done(out, err);
+}
+
+static int op_status(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    (void)args;
+    int64_t space = 0;
+    char since[28];
+    const char *why = app_read_only(a);
+    int rc = store_free_bytes(a->store, &space, err);
+    if (rc < 0)
+        return rc;
+    clock_rfc3339(since, a->started);
+    json_t *body = json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s}", "version", BERTH_VERSION, "url", http_url(a->http),
+                             "since", since, "database", db_is_postgres(a->db) ? "postgresql" : "sqlite", "schema",
+                             (json_int_t)db_schema_version(a->db), "free_bytes", (json_int_t)space, "gc_queue",
+                             (json_int_t)metric_value(METRIC_GC_QUEUE), "corrupt_found",
+                             (json_int_t)metric_value(METRIC_SCRUB_CORRUPT), "read_only", why ? why : "");
+    return out->line(out->arg, "done", body, err);
+}
+
+const struct control_op control_ops[] = {
+    {"gc", op_gc, false},
+    {"fsck", op_fsck, false},
+    {"backup", backup_run, false},
+    {"user.add", op_user_add, false},
+    {"user.passwd", op_user_passwd, false},
+    {"user.remove", op_user_remove, false},
+    {"user.list", op_user_list, false},
+    {"repo.visibility", op_visibility, false},
+    {"status", op_status, true},
+};
+const size_t n_control_ops = ARRAY_LEN(control_ops);
