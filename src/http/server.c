@@ -118,24 +118,40 @@ static int listen_one(struct http_server *s, struct str one, struct err *err)
     return 0;
 }
 
+static int bound_port(int fd)
+{
+    struct sockaddr_storage a = {0};
+    socklen_t n = sizeof a;
+    if (getsockname(fd, (struct sockaddr *)&a, &n) != 0)
+        return 0;
+    const void *p = &a;
+    return ntohs(a.ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)p)->sin6_port
+                                         : ((const struct sockaddr_in *)p)->sin_port);
+}
+
 static void make_url(struct http_server *s)
 {
     const char *given = config_text(s->config, PUBLIC_URL);
     if (given[0] != '\0') {
-        s->url = mem_strdup(given);
+        size_t n = strlen(given);
+        while (n > 0 && given[n - 1] == '/')
+            n--;
+        s->url = mem_strndup(given, n);
         return;
     }
     struct str rest = str_of(config_text(s->config, LISTEN)), first = {NULL, 0};
     str_split(&rest, ',', &first);
+    while (first.n > 0 && first.p[first.n - 1] != ':')
+        first.n--; /* the port is the one that was bound: ":0" means any */
     struct buf b;
     buf_init(&b, 4096);
     buf_cstr(&b, s->tls ? "https://" : "http://");
-    if (str_starts(first, STR_LIT("0.0.0.0:")))
-        buf_printf(&b, "127.0.0.1%.*s", (int)(first.n - 7), first.p + 7);
-    else if (str_starts(first, STR_LIT("[::]:")))
-        buf_printf(&b, "[::1]%.*s", (int)(first.n - 4), first.p + 4);
-    else
-        buf_str(&b, first);
+    if (str_is(first, "0.0.0.0:"))
+        first = STR_LIT("127.0.0.1:");
+    else if (str_is(first, "[::]:"))
+        first = STR_LIT("[::1]:");
+    buf_str(&b, first);
+    buf_printf(&b, "%d", bound_port(s->listeners[0]));
     s->url = mem_strndup(b.p, b.n);
     buf_release(&b);
 }
