@@ -66,8 +66,10 @@ static int unknown(struct str name, const char *place, struct err *err)
     size_t best = 4;
     for (int i = 0; i < CONFIG_COUNT; i++) {
         size_t d = config_distance(name, str_of(keys[i].name));
-        if (d < best)
-            best = d, near = keys[i].name;
+        if (d < best) {
+            best = d;
+            near = keys[i].name;
+        }
     }
     if (near != NULL)
         return err_set(err, ERR_USAGE, "%s: unknown key \"%.*s\"; did you mean \"%s\"?", place,

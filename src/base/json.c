@@ -126,8 +126,11 @@ static bool scan_number(struct scan *s)
         return fail(s, "number with a leading zero");
     if (zero && s->at - from > 2)
         return fail(s, "number with a leading zero");
-    if (peek(s) == '.' && (s->at++, !scan_digits(s)))
-        return false;
+    if (peek(s) == '.') {
+        s->at++;
+        if (!scan_digits(s))
+            return false;
+    }
     if (peek(s) == 'e' || peek(s) == 'E') {
         s->at++;
         if (peek(s) == '+' || peek(s) == '-')

@@ -31,7 +31,7 @@ bool str_ends(struct str s, struct str suffix)
 struct str str_trim(struct str s)
 {
     while (s.n != 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s.p++, s.n--;
+        s = (struct str){s.p + 1, s.n - 1};
     while (s.n != 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
         s.n--;
     return s;
