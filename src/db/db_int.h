@@ -13,7 +13,7 @@
 
 enum {
     DB_CURSORS = 4,             /* open at once in a transaction (db.h) */
-    DB_PARAMS_MAX = 16384,      /* of one statement */
+    DB_PARAMS_MAX = 64,         /* of one statement */
     DB_BATCH_MAX = 128,         /* callbacks in one commit */
     DB_ATTEMPTS = 10,           /* runs of a batch before its callbacks go alone, or fail */
     DB_CLOSE_WAIT_US = 10000000 /* what a silent server may cost at shutdown */

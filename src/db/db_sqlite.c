@@ -300,14 +300,15 @@ static int prepare(struct conn *c, const char *sql, bool keep, struct stmt **ret
     return 0;
 }
 
-static int statement(struct conn *c, const char *sql, struct stmt **ret, struct err *err)
+/* once: the text is not a constant, so its pointer says nothing. */
+static int statement(struct conn *c, const char *sql, bool once, struct stmt **ret, struct err *err)
 {
-    struct stmt *s = stmt_find(&c->map, sql);
+    struct stmt *s = once ? NULL : stmt_find(&c->map, sql);
     if (s != NULL && !s->busy) {
         *ret = s;
         return 0;
     }
-    bool keep = s == NULL;
+    bool keep = s == NULL && !once;
     int rc = prepare(c, sql, keep, ret, err);
     if (rc == 0 && keep)
         stmt_add(&c->map, sql, *ret);
@@ -357,7 +358,7 @@ static int exec(struct db_conn *base, const char *sql, const struct db_value *ar
 {
     struct conn *c = conn_of(base);
     struct stmt *s;
-    int rc = statement(c, sql, &s, err);
+    int rc = statement(c, sql, false, &s, err);
     if (rc < 0)
         return rc;
     rc = bind(c, s, sql, args, n, err);
@@ -380,7 +381,7 @@ static int query(struct db_conn *base, struct db_rows *rows, const char *sql,
 {
     struct conn *c = conn_of(base);
     struct stmt *s;
-    int rc = statement(c, sql, &s, err);
+    int rc = statement(c, sql, rows->stream, &s, err);
     if (rc < 0)
         return rc;
     if ((rc = bind(c, s, sql, args, n, err)) < 0) {
