@@ -126,8 +126,7 @@ void conn_close(struct http_conn *c)
     atomic_fetch_sub(&l->server->n_conns, 1);
     metric_gauge_add(METRIC_HTTP_CONNS, -1);
     c->dead = true;
-    if (!c->queued)
-        free(c); /* else the ready list frees it */
+    loop_ready(c); /* freed there: whoever called may still look at it */
 }
 
 static void go_idle(struct http_conn *c)
