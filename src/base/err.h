@@ -3,8 +3,8 @@
  * Functions return 0 or a negative `enum err_code`; the last parameter is `struct err *`.
  * err_set at the source, err_wrap on the way up, logged once at the door. Success never
  * touches *err. Outputs named ret_x are written only on success.
- * OCI codes: distribution-spec "Error Codes" table; those in lower rows are the field's usual
- * additions (distribution's UNAVAILABLE, RANGE_INVALID) for cases that the spec leaves open. */
+ * OCI codes: a 4xx may only bear a code of distribution-spec's "Error Codes" table (TAG_INVALID is of
+ * its legacy section); UNKNOWN and UNAVAILABLE are for 5xx, which the specification leaves open. */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
@@ -21,14 +21,14 @@
     X(READ_ONLY, 503, "UNAVAILABLE")        /* read-only switch, or the volume failed (D3) */      \
     X(STORAGE_FULL, 507, "DENIED")          /* below the low-water mark, or ENOSPC */              \
     X(QUOTA, 403, "DENIED")                 /* a limit of the caller's is used up */               \
-    X(NOT_FOUND, 404, "NOT_FOUND")                                                                 \
-    X(EXISTS, 409, "CONFLICT")                                                                     \
+    X(NOT_FOUND, 404, "UNSUPPORTED")        /* no such path */                                     \
+    X(EXISTS, 409, "DENIED")                                                                       \
     X(INVALID, 400, "UNSUPPORTED")          /* malformed request of no finer class */              \
     X(METHOD, 405, "UNSUPPORTED")                                                                  \
     X(TOO_LARGE, 413, "SIZE_INVALID")                                                              \
     X(URI_TOO_LONG, 414, "UNSUPPORTED")                                                            \
     X(HEADERS_TOO_LARGE, 431, "UNSUPPORTED")                                                       \
-    X(TIMEOUT, 408, "UNAVAILABLE")                                                                 \
+    X(TIMEOUT, 408, "UNSUPPORTED")                                                                 \
     X(LENGTH_REQUIRED, 411, "SIZE_INVALID")                                                        \
     X(EXPECT, 417, "UNSUPPORTED")                                                                  \
     X(NOT_IMPLEMENTED, 501, "UNSUPPORTED")                                                         \
@@ -36,7 +36,7 @@
     X(BLOB_UPLOAD_INVALID, 400, "BLOB_UPLOAD_INVALID")                                             \
     X(BLOB_UPLOAD_UNKNOWN, 404, "BLOB_UPLOAD_UNKNOWN")                                             \
     X(UPLOAD_RANGE, 416, "BLOB_UPLOAD_INVALID") /* out-of-order chunk */                           \
-    X(RANGE, 416, "RANGE_INVALID")          /* unsatisfiable Range of a GET */                     \
+    X(RANGE, 416, "SIZE_INVALID")           /* unsatisfiable Range of a GET */                     \
     X(DIGEST_INVALID, 400, "DIGEST_INVALID")                                                       \
     X(MANIFEST_BLOB_UNKNOWN, 404, "MANIFEST_BLOB_UNKNOWN")                                         \
     X(MANIFEST_INVALID, 400, "MANIFEST_INVALID")                                                   \
