@@ -1,6 +1,6 @@
 /* The two threads beside the requests. `upkeep`: expired uploads, the queue's reviews, the trash.
- * `scrub`: re-hashing, and the search for files that belong to nothing. Two, so that a long file being
- * hashed never holds up the collector. Both run at low priority and end within a second. */
+ * `scrub`: re-hashing, and the search for files that belong to nothing. Two, so that a long file
+ * being hashed never holds up the collector. Both run at low priority and end within a second. */
 #include "registry/upkeep.h"
 
 #include <linux/ioprio.h>
@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 enum {
-    PASS_MAX = 4096,            /* rows of a pass */
-    WAIT_MAX_US = 60000000,     /* a wake-up that came too early costs so much */
+    PASS_MAX = 4096,        /* rows of a pass */
+    WAIT_MAX_US = 60000000, /* a wake-up that came too early costs so much */
     REAP_EVERY_US = 60000000,
     SCRUB_IDLE_US = 60000000,
     ERROR_PAUSE_US = 10000000,
@@ -40,8 +40,8 @@ struct background {
     _Atomic bool stop;
     /* The upkeep thread's own. */
     struct gc_sweep sweep;
-    int64_t reap_at;                /* monotonic us */
-    int64_t clock_offset, step_at;  /* wall minus monotonic; when it jumped, 0 never */
+    int64_t reap_at;               /* monotonic us */
+    int64_t clock_offset, step_at; /* wall minus monotonic; when it jumped, 0 never */
     struct complaint upkeep_error, scrub_error;
 };
 
@@ -92,10 +92,10 @@ static bool may_write(struct registry *g)
 }
 
 /* ---- upkeep ---- */
-/* The queue's times are wall times. When the clock jumps ahead, what was queued before seems due long
- * before its delay is over: then the delay is waited for by the monotonic clock. (A row queued after
- * the jump bears the new time.) What the clock did while the server was down is not known; then
- * gc_grace, counted from the start, is what protects. */
+/* The queue's times are wall times. When the clock jumps ahead, what was queued before seems due
+ * long before its delay is over: then the delay is waited for by the monotonic clock. (A row queued
+ * after the jump bears the new time.) What the clock did while the server was down is not known;
+ * then gc_grace, counted from the start, is what protects. */
 static void watch_clock(struct background *b)
 {
     int64_t mono = clock_mono(), offset = clock_now() - mono;

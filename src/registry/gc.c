@@ -1,10 +1,10 @@
 /* The collector: enqueueing, and the reviewer that judges the queue's rows.
  *
- * A pass takes rows in pages. One write settles all rows of a page that need no removal: what is still
- * referenced leaves the queue, what was touched waits longer. Each of the others then gets a small
- * write of its own, where everything is judged again, bracketed by what makes a removal visible to
- * readers (gc_touch.c, gen.h) or by the digest's store lock. A row that fails is put off and never
- * stands in the way of the next. */
+ * A pass takes rows in pages. One write settles all rows of a page that need no removal: what is
+ * still referenced leaves the queue, what was touched waits longer. Each of the others then gets a
+ * small write of its own, where everything is judged again, bracketed by what makes a removal
+ * visible to readers (gc_touch.c, gen.h) or by the digest's store lock. A row that fails is put off
+ * and never stands in the way of the next. */
 #include "registry/upkeep.h"
 
 #include <pthread.h>
@@ -12,10 +12,10 @@
 
 enum {
     PAGE = 32,
-    BLOB_DELAY_US = 5000000,   /* a link removed and made again at once costs no review */
-    FAIL_DELAY_US = 60000000,  /* doubled for each failure */
+    BLOB_DELAY_US = 5000000,  /* a link removed and made again at once costs no review */
+    FAIL_DELAY_US = 60000000, /* doubled for each failure */
     FAIL_SHIFT_MAX = 10,
-    TOUCH_SHIFT_MAX = 4,       /* a blob that is seen again and again is looked at less often */
+    TOUCH_SHIFT_MAX = 4, /* a blob that is seen again and again is looked at less often */
     SWEEP_PAGE_ROWS = 500,
     GAUGE_COST_FACTOR = 200
 };
@@ -47,11 +47,12 @@ int gc_enqueue_at(struct db_tx *tx, int kind, int64_t repo_id, const struct dige
                   int64_t review_after, const char *event, struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
-    return gc_tx_put(tx, kind, kind == GC_BLOB ? 0 : repo_id, key_str(d, key), review_after, event, err);
+    return gc_tx_put(tx, kind, kind == GC_BLOB ? 0 : repo_id, key_str(d, key), review_after, event,
+                     err);
 }
 
-int gc_enqueue(struct db_tx *tx, int kind, int64_t repo_id, const struct digest *d, const char *event,
-               struct err *err)
+int gc_enqueue(struct db_tx *tx, int kind, int64_t repo_id, const struct digest *d,
+               const char *event, struct err *err)
 {
     /* Should the transaction fail, a touch too many only delays. */
     if (is_push(event))
@@ -121,7 +122,8 @@ static int postpone_touched(struct db_tx *tx, const struct review *q, const stru
 }
 
 /* What a verdict other than removal means for the queue. */
-static int settle(struct db_tx *tx, const struct review *q, const struct gc_row *row, struct err *err)
+static int settle(struct db_tx *tx, const struct review *q, const struct gc_row *row,
+                  struct err *err)
 {
     switch (row->verdict) {
     case GC_TOUCHED:
@@ -210,7 +212,8 @@ static int remove_one(struct gc_run *run, struct gc_row *row, struct err *err)
 /* Not this row's fault: nothing can be written at all. */
 static bool is_outage(const struct registry *g, int rc)
 {
-    return rc == ERR_UNAVAILABLE || rc == ERR_READ_ONLY || db_failed(g->db) || store_failed(g->store);
+    return rc == ERR_UNAVAILABLE || rc == ERR_READ_ONLY || db_failed(g->db) ||
+           store_failed(g->store);
 }
 
 static int fail_write(struct db_tx *tx, void *arg, struct err *err)
@@ -220,7 +223,8 @@ static int fail_write(struct db_tx *tx, void *arg, struct err *err)
     return gc_tx_postpone(tx, q->rows, q->now + ((int64_t)FAIL_DELAY_US << shift), err);
 }
 
-static int put_off_failed(struct gc_run *run, struct gc_row *row, const struct err *why, struct err *err)
+static int put_off_failed(struct gc_run *run, struct gc_row *row, const struct err *why,
+                          struct err *err)
 {
     char text[DIGEST_TEXT_MAX] = "malformed";
     struct review q = {run, row, 1, clock_now()};
@@ -362,8 +366,8 @@ static int sweep_write(struct db_tx *tx, void *arg, struct err *err)
     for (size_t i = 0; i < q->n; i++) {
         const struct sweep_row *row = &q->rows[i];
         int rc = row->living ? 0
-                             : gc_tx_put_absent(tx, GC_MANIFEST, row->repo_id, raw_str(&row->key), at,
-                                                "sweep", err);
+                             : gc_tx_put_absent(tx, GC_MANIFEST, row->repo_id, raw_str(&row->key),
+                                                at, "sweep", err);
         if (rc < 0)
             return rc;
     }

@@ -73,7 +73,8 @@ static int collect(struct out *o, bool now, struct err *err)
     int64_t before, unlinked = 0;
     int rounds = 0, rc;
     o->run = &run;
-    /* A removal queues what it held: again while something goes (an index sets its children free). */
+    /* A removal queues what it held: again while something goes (an index sets its children free).
+     */
     do {
         before = run.deleted;
         rc = gc_pass(&run, err);
@@ -85,10 +86,11 @@ static int collect(struct out *o, bool now, struct err *err)
     if (rc != 0)
         return rc;
     return say(o,
-               json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "kind", "summary", "dry_run", 0,
-                         "reviewed", (json_int_t)run.reviewed, "removed", (json_int_t)run.deleted,
-                         "kept", (json_int_t)run.kept, "postponed", (json_int_t)run.postponed, "failed",
-                         (json_int_t)run.failed, "unlinked", (json_int_t)unlinked),
+               json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "kind", "summary", "dry_run",
+                         0, "reviewed", (json_int_t)run.reviewed, "removed",
+                         (json_int_t)run.deleted, "kept", (json_int_t)run.kept, "postponed",
+                         (json_int_t)run.postponed, "failed", (json_int_t)run.failed, "unlinked",
+                         (json_int_t)unlinked),
                err);
 }
 

@@ -5,22 +5,25 @@
 static const char QUEUE_PUT[] =
     "INSERT INTO gc_queue (kind, repo_id, digest, review_after, reviews, event) "
     "VALUES ($1, $2, $3, $4, 0, $5) ON CONFLICT (kind, repo_id, digest) DO UPDATE SET reviews = 0, "
-    "event = excluded.event, review_after = CASE WHEN excluded.review_after > gc_queue.review_after "
+    "event = excluded.event, review_after = CASE WHEN excluded.review_after > "
+    "gc_queue.review_after "
     "THEN excluded.review_after ELSE gc_queue.review_after END";
 static const char QUEUE_PUT_ABSENT[] =
     "INSERT INTO gc_queue (kind, repo_id, digest, review_after, reviews, event) "
     "VALUES ($1, $2, $3, $4, 0, $5) ON CONFLICT (kind, repo_id, digest) DO NOTHING";
-#define QUEUE_COLUMNS                                                                              \
-    "SELECT q.kind, q.repo_id, q.digest, q.review_after, q.reviews, q.event, r.name "             \
+#define QUEUE_COLUMNS                                                                 \
+    "SELECT q.kind, q.repo_id, q.digest, q.review_after, q.reviews, q.event, r.name " \
     "FROM gc_queue q LEFT JOIN repos r ON r.id = q.repo_id "
 static const char QUEUE_DUE[] =
     QUEUE_COLUMNS "WHERE q.review_after <= $1 AND (q.review_after, q.kind, q.repo_id, q.digest) > "
                   "($2, $3, $4, $5) ORDER BY q.review_after, q.kind, q.repo_id, q.digest LIMIT $6";
-static const char QUEUE_ALL[] = QUEUE_COLUMNS
-    "WHERE (q.kind, q.repo_id, q.digest) > ($1, $2, $3) ORDER BY q.kind, q.repo_id, q.digest LIMIT $4";
-static const char QUEUE_STILL[] = "SELECT review_after FROM gc_queue WHERE kind = $1 AND repo_id = $2 "
-                                  "AND digest = $3 AND review_after <= $4";
-static const char QUEUE_DROP[] = "DELETE FROM gc_queue WHERE kind = $1 AND repo_id = $2 AND digest = $3";
+static const char QUEUE_ALL[] = QUEUE_COLUMNS "WHERE (q.kind, q.repo_id, q.digest) > ($1, $2, $3) "
+                                              "ORDER BY q.kind, q.repo_id, q.digest LIMIT $4";
+static const char QUEUE_STILL[] =
+    "SELECT review_after FROM gc_queue WHERE kind = $1 AND repo_id = $2 "
+    "AND digest = $3 AND review_after <= $4";
+static const char QUEUE_DROP[] =
+    "DELETE FROM gc_queue WHERE kind = $1 AND repo_id = $2 AND digest = $3";
 static const char QUEUE_POSTPONE[] = "UPDATE gc_queue SET reviews = reviews + 1, review_after = $4 "
                                      "WHERE kind = $1 AND repo_id = $2 AND digest = $3";
 static const char QUEUE_COUNT[] = "SELECT count(*) FROM gc_queue";
@@ -31,11 +34,11 @@ static const char JUDGE_LINK[] =
     "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = l.repo_id AND "
     "f.target = l.digest AND f.kind IN (1, 2)) THEN 1 ELSE 0 END AS BIGINT) "
     "FROM repo_blobs l WHERE l.repo_id = $1 AND l.digest = $2";
-#define MANIFEST_LIVING                                                                            \
-    "CAST(CASE WHEN EXISTS (SELECT 1 FROM tags t WHERE t.manifest_id = m.id) THEN 2 "              \
-    "WHEN EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND "                  \
-    "f.target = m.digest AND f.kind = 3 AND f.manifest_id <> m.id) THEN 3 "                        \
-    "WHEN m.subject IS NOT NULL AND EXISTS (SELECT 1 FROM manifests s WHERE "                      \
+#define MANIFEST_LIVING                                                               \
+    "CAST(CASE WHEN EXISTS (SELECT 1 FROM tags t WHERE t.manifest_id = m.id) THEN 2 " \
+    "WHEN EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND "     \
+    "f.target = m.digest AND f.kind = 3 AND f.manifest_id <> m.id) THEN 3 "           \
+    "WHEN m.subject IS NOT NULL AND EXISTS (SELECT 1 FROM manifests s WHERE "         \
     "s.repo_id = m.repo_id AND s.digest = m.subject) THEN 4 ELSE 0 END AS BIGINT)"
 static const char JUDGE_MANIFEST[] =
     "SELECT " MANIFEST_LIVING " FROM manifests m WHERE m.repo_id = $1 AND m.digest = $2";
@@ -47,13 +50,15 @@ static const char SWEEP_PAGE[] = "SELECT m.id, m.repo_id, m.digest, " MANIFEST_L
 static const char SIZE_BLOB[] = "SELECT size FROM blobs WHERE digest = $1";
 static const char SIZE_MANIFEST[] = "SELECT size FROM manifests WHERE repo_id = $1 AND digest = $2";
 
-static const char BLOB_ROW[] = "SELECT size, state, verified_at, ino, ctime FROM blobs WHERE digest = $1";
+static const char BLOB_ROW[] =
+    "SELECT size, state, verified_at, ino, ctime FROM blobs WHERE digest = $1";
 static const char BLOB_REMOVE[] = "DELETE FROM blobs WHERE digest = $1";
 static const char TRASH_PUT[] =
     "INSERT INTO trash (digest, size, unlink_after) VALUES ($1, $2, $3) ON CONFLICT (digest) "
     "DO UPDATE SET size = excluded.size, unlink_after = excluded.unlink_after";
-static const char TRASH_PAGE[] = "SELECT digest, size, unlink_after FROM trash "
-                                 "WHERE unlink_after <= $1 AND digest > $2 ORDER BY digest LIMIT $3";
+static const char TRASH_PAGE[] =
+    "SELECT digest, size, unlink_after FROM trash "
+    "WHERE unlink_after <= $1 AND digest > $2 ORDER BY digest LIMIT $3";
 /* A blob that came and went again meanwhile has a later time: its row stays. */
 static const char TRASH_DROP[] = "DELETE FROM trash WHERE digest = $1 AND unlink_after <= $2";
 static const char TRASH_HAS[] = "SELECT 1 FROM trash WHERE digest = $1";
@@ -84,19 +89,19 @@ static void map_int(const struct db_rows *row, void *out)
 int gc_tx_put(struct db_tx *tx, int kind, int64_t repo_id, struct str key, int64_t review_after,
               const char *event, struct err *err)
 {
-    return db_exec(tx, QUEUE_PUT,
-                   DB_ARGS(DB_I(kind), DB_I(repo_id), DB_B(key), DB_I(review_after),
-                           DB_T(str_of(event))),
-                   NULL, err);
+    return db_exec(
+        tx, QUEUE_PUT,
+        DB_ARGS(DB_I(kind), DB_I(repo_id), DB_B(key), DB_I(review_after), DB_T(str_of(event))),
+        NULL, err);
 }
 
-int gc_tx_put_absent(struct db_tx *tx, int kind, int64_t repo_id, struct str key, int64_t review_after,
-                     const char *event, struct err *err)
+int gc_tx_put_absent(struct db_tx *tx, int kind, int64_t repo_id, struct str key,
+                     int64_t review_after, const char *event, struct err *err)
 {
-    return db_exec(tx, QUEUE_PUT_ABSENT,
-                   DB_ARGS(DB_I(kind), DB_I(repo_id), DB_B(key), DB_I(review_after),
-                           DB_T(str_of(event))),
-                   NULL, err);
+    return db_exec(
+        tx, QUEUE_PUT_ABSENT,
+        DB_ARGS(DB_I(kind), DB_I(repo_id), DB_B(key), DB_I(review_after), DB_T(str_of(event))),
+        NULL, err);
 }
 
 static void read_row(const struct db_rows *rows, struct gc_row *r)
@@ -144,18 +149,21 @@ int gc_tx_still_due(struct db_tx *tx, const struct gc_row *row, int64_t due, str
 int gc_tx_drop(struct db_tx *tx, const struct gc_row *row, struct err *err)
 {
     return db_exec(tx, QUEUE_DROP,
-                   DB_ARGS(DB_I(row->kind), DB_I(row->repo_id), DB_B(raw_str(&row->key))), NULL, err);
+                   DB_ARGS(DB_I(row->kind), DB_I(row->repo_id), DB_B(raw_str(&row->key))), NULL,
+                   err);
 }
 
-int gc_tx_postpone(struct db_tx *tx, const struct gc_row *row, int64_t review_after, struct err *err)
+int gc_tx_postpone(struct db_tx *tx, const struct gc_row *row, int64_t review_after,
+                   struct err *err)
 {
-    return db_exec(tx, QUEUE_POSTPONE,
-                   DB_ARGS(DB_I(row->kind), DB_I(row->repo_id), DB_B(raw_str(&row->key)),
-                           DB_I(review_after)),
-                   NULL, err);
+    return db_exec(
+        tx, QUEUE_POSTPONE,
+        DB_ARGS(DB_I(row->kind), DB_I(row->repo_id), DB_B(raw_str(&row->key)), DB_I(review_after)),
+        NULL, err);
 }
 
-int gc_tx_counts(struct db_tx *tx, int64_t now, int64_t *ret_rows, int64_t *ret_overdue, struct err *err)
+int gc_tx_counts(struct db_tx *tx, int64_t now, int64_t *ret_rows, int64_t *ret_overdue,
+                 struct err *err)
 {
     int rc = db_one(tx, QUEUE_COUNT, DB_NO_ARGS, map_int, ret_rows, err);
     if (rc >= 0)
@@ -193,8 +201,8 @@ int gc_tx_size(struct db_tx *tx, const struct gc_row *row, int64_t *ret, struct 
     return 0;
 }
 
-int sweep_tx_page(struct db_tx *tx, int64_t after, struct sweep_row *rows, size_t max, size_t *ret_n,
-                  struct err *err)
+int sweep_tx_page(struct db_tx *tx, int64_t after, struct sweep_row *rows, size_t max,
+                  size_t *ret_n, struct err *err)
 {
     auto_rows struct db_rows *cursor = NULL;
     size_t n = 0;
@@ -231,8 +239,8 @@ static int put_trash(struct db_tx *tx, const struct digest *d, int64_t size, int
                      struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
-    return db_exec(tx, TRASH_PUT, DB_ARGS(DB_B(key_str(d, key)), DB_I(size), DB_I(unlink_after)), NULL,
-                   err);
+    return db_exec(tx, TRASH_PUT, DB_ARGS(DB_B(key_str(d, key)), DB_I(size), DB_I(unlink_after)),
+                   NULL, err);
 }
 
 int trash_tx_move(struct db_tx *tx, const struct digest *d, int64_t unlink_after, struct err *err)
@@ -259,12 +267,13 @@ int trash_tx_adopt(struct db_tx *tx, const struct digest *d, int64_t size, int64
     return rc < 0 ? rc : 1;
 }
 
-int trash_tx_page(struct db_tx *tx, int64_t due, const struct raw_key *after, struct trash_row *rows,
-                  size_t max, size_t *ret_n, struct err *err)
+int trash_tx_page(struct db_tx *tx, int64_t due, const struct raw_key *after,
+                  struct trash_row *rows, size_t max, size_t *ret_n, struct err *err)
 {
     auto_rows struct db_rows *cursor = NULL;
     size_t n = 0;
-    int rc = db_query(tx, TRASH_PAGE, DB_ARGS(DB_I(due), DB_B(raw_str(after)), DB_I(max)), &cursor, err);
+    int rc =
+        db_query(tx, TRASH_PAGE, DB_ARGS(DB_I(due), DB_B(raw_str(after)), DB_I(max)), &cursor, err);
     for (; rc >= 0 && n < max && (rc = db_next(cursor, err)) == 1; n++) {
         set_digest(&rows[n].key, &rows[n].digest, db_bytes(cursor, 0));
         rows[n].size = db_int(cursor, 1);
@@ -288,15 +297,15 @@ int trash_tx_has(struct db_tx *tx, const struct digest *d, struct err *err)
     return db_one(tx, TRASH_HAS, DB_ARGS(DB_B(key_str(d, key))), map_int, &one, err);
 }
 
-int scrub_tx_page(struct db_tx *tx, int64_t before, const struct scrub_row *after, struct scrub_row *rows,
-                  size_t max, size_t *ret_n, struct err *err)
+int scrub_tx_page(struct db_tx *tx, int64_t before, const struct scrub_row *after,
+                  struct scrub_row *rows, size_t max, size_t *ret_n, struct err *err)
 {
     auto_rows struct db_rows *cursor = NULL;
     size_t n = 0;
     int rc = db_query(
         tx, SCRUB_PAGE,
-        DB_ARGS(DB_I(before), DB_I(after->verified_at), DB_B(raw_str(&after->key)), DB_I(max)), &cursor,
-        err);
+        DB_ARGS(DB_I(before), DB_I(after->verified_at), DB_B(raw_str(&after->key)), DB_I(max)),
+        &cursor, err);
     for (; rc >= 0 && n < max && (rc = db_next(cursor, err)) == 1; n++) {
         set_digest(&rows[n].key, &rows[n].digest, db_bytes(cursor, 0));
         rows[n].size = db_int(cursor, 1);

@@ -1,28 +1,29 @@
-/* Who was told lately that something exists: times hashed by (repository, digest), and the sequences
- * by which a reader notices a removal that happens while it looks.
+/* Who was told lately that something exists: times hashed by (repository, digest), and the
+ * sequences by which a reader notices a removal that happens while it looks.
  *
- * Why no push in flight loses a blob. Two words take part: the slot's time T and its sequence S, odd
- * while something in it is being removed.
+ * Why no push in flight loses a blob. Two words take part: the slot's time T and its sequence S,
+ * odd while something in it is being removed.
  *
- *   reader   (gc_touch) store T; load S -> ticket;  read the database: linked;  (gc_undisturbed) load S
- *   reviewer S++ (odd);  in the transaction: load T, remove if T is old;  commit;  S++ (even)
+ *   reader   (gc_touch) store T; load S -> ticket;  read the database: linked;  (gc_undisturbed)
+ * load S reviewer S++ (odd);  in the transaction: load T, remove if T is old;  commit;  S++ (even)
  *
- * All of these operations on T and S are sequentially consistent, so there is one order of them. Take
- * the reviewer's load of T, which comes after S became odd:
- *   - It comes after the reader's store: the reviewer sees the touch and leaves the object alone for
- *     gc_grace. Whatever the reader was told holds.
- *   - It comes before the store: S became odd before the store, hence before the reader's first load of
- *     S. That load gives the odd value, then the reader knows at once that it is disturbed. Or it gives
- *     a later one, then the removal is over, its commit happened before that load (the increment
- *     releases, the load acquires), and the database read that follows does not find the object.
- * The second load of S catches nothing more in this model; it is there for objects that share the slot
- * of the sequence, and so that the argument does not rest on the first load alone when gc_grace is 0:
- * a removal that begins between the two loads makes them differ, and the reader looks again.
+ * All of these operations on T and S are sequentially consistent, so there is one order of them.
+ * Take the reviewer's load of T, which comes after S became odd:
+ *   - It comes after the reader's store: the reviewer sees the touch and leaves the object alone
+ * for gc_grace. Whatever the reader was told holds.
+ *   - It comes before the store: S became odd before the store, hence before the reader's first
+ * load of S. That load gives the odd value, then the reader knows at once that it is disturbed. Or
+ * it gives a later one, then the removal is over, its commit happened before that load (the
+ * increment releases, the load acquires), and the database read that follows does not find the
+ * object. The second load of S catches nothing more in this model; it is there for objects that
+ * share the slot of the sequence, and so that the argument does not rest on the first load alone
+ * when gc_grace is 0: a removal that begins between the two loads makes them differ, and the reader
+ * looks again.
  *
- * A touch does not store when the slot has this very tick already: somebody else's store of the same
- * value is before our load of it, and that takes the place of our store in the order above. T never
- * goes backwards (compare and swap), so a reader that was asleep between clock and store does no harm
- * to others.
+ * A touch does not store when the slot has this very tick already: somebody else's store of the
+ * same value is before our load of it, and that takes the place of our store in the order above. T
+ * never goes backwards (compare and swap), so a reader that was asleep between clock and store does
+ * no harm to others.
  *
  * Times are ticks of TOUCH_STEP_US since the start: 4 bytes a slot, and a hot slot is written ten
  * times a second, not once a request. Monotonic: no step of the wall clock makes anything old. */
@@ -79,7 +80,8 @@ bool gc_undisturbed(uint64_t ticket)
     return (ticket & 1) == 0 && (seq & SEQ_MASK) == (ticket & SEQ_MASK);
 }
 
-/* A removal lasts as long as a commit. Whoever waited in vain reads again and is disturbed again. */
+/* A removal lasts as long as a commit. Whoever waited in vain reads again and is disturbed again.
+ */
 void gc_wait(uint64_t ticket)
 {
     enum { PATIENCE_S = 2 };

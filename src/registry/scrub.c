@@ -1,5 +1,5 @@
-/* The scrub: re-hashes every blob before its scrub_period is over, those longest unverified first, at
- * scrub_rate; what somebody asked for (scrub_request) goes before. */
+/* The scrub: re-hashes every blob before its scrub_period is over, those longest unverified first,
+ * at scrub_rate; what somebody asked for (scrub_request) goes before. */
 #include "registry/upkeep.h"
 
 #include <pthread.h>
@@ -8,9 +8,9 @@
 enum {
     PAGE = 32,
     REQUESTS_MAX = 64,
-    FILE_COST = 64 << 10,        /* a small file costs the disk as much as so many bytes */
+    FILE_COST = 64 << 10, /* a small file costs the disk as much as so many bytes */
     BURST_US = 100000,
-    NOTE_AFTER_US = 10000000,    /* progress that a crash may cost */
+    NOTE_AFTER_US = 10000000, /* progress that a crash may cost */
 };
 static const int64_t FAILED_RETRY_US = 3600000000; /* files that cannot be read are tried again */
 
@@ -86,7 +86,8 @@ static bool pop(struct scrub *s, struct digest *ret)
 }
 
 /* ---- the rate ---- */
-/* Called after n bytes were read: sleeps until the next may be. A reload changes the rate at once. */
+/* Called after n bytes were read: sleeps until the next may be. A reload changes the rate at once.
+ */
 static int pace(void *arg, size_t n)
 {
     struct scrub *s = arg;

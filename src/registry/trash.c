@@ -6,8 +6,8 @@
 
 enum { PAGE = 64 };
 
-/* Held for one unlink, and by whoever puts the trash on hold: after registry_trash_hold no unlink is
- * on its way. */
+/* Held for one unlink, and by whoever puts the trash on hold: after registry_trash_hold no unlink
+ * is on its way. */
 static pthread_mutex_t unlinking = PTHREAD_MUTEX_INITIALIZER;
 
 void registry_trash_hold(struct registry *g, bool hold)
@@ -106,7 +106,8 @@ static int purge_held(struct registry *g, const struct trash_row *row, struct er
     return rc < 0 ? rc : !held;
 }
 
-static int purge_page(struct registry *g, struct page_read *q, const _Atomic bool *stop, struct err *err)
+static int purge_page(struct registry *g, struct page_read *q, const _Atomic bool *stop,
+                      struct err *err)
 {
     int rc = 1;
     uint64_t bytes = 0;
@@ -201,7 +202,8 @@ static int see_file(void *arg, const char *name, const struct blob_stat *st)
 }
 
 int orphans_walk(struct registry *g, const char *where, const _Atomic bool *stop,
-                 int (*fn)(void *arg, const struct digest *d, const struct blob_stat *st, struct err *err),
+                 int (*fn)(void *arg, const struct digest *d, const struct blob_stat *st,
+                           struct err *err),
                  void *arg, struct err *err)
 {
     auto_free struct orphan_page *q = mem_zalloc(sizeof *q);
@@ -229,8 +231,8 @@ int orphan_trash(struct registry *g, const struct digest *d, int64_t now, struct
     return rc < 0 ? rc : q.adopted;
 }
 
-/* An unlink that a power cut undid after its row was dropped. A file in the trash has its row first,
- * so one without is past its time; under the lock none is on its way. */
+/* An unlink that a power cut undid after its row was dropped. A file in the trash has its row
+ * first, so one without is past its time; under the lock none is on its way. */
 struct has_read {
     struct digest digest;
     bool has;
@@ -262,7 +264,8 @@ struct collect {
     int64_t now, young;
 };
 
-static int collect_one(void *arg, const struct digest *d, const struct blob_stat *st, struct err *err)
+static int collect_one(void *arg, const struct digest *d, const struct blob_stat *st,
+                       struct err *err)
 {
     struct collect *c = arg;
     char text[DIGEST_TEXT_MAX];
@@ -279,7 +282,8 @@ static int collect_one(void *arg, const struct digest *d, const struct blob_stat
     return rc < 0 ? rc : 0;
 }
 
-static int unlink_one(void *arg, const struct digest *d, const struct blob_stat *st, struct err *err)
+static int unlink_one(void *arg, const struct digest *d, const struct blob_stat *st,
+                      struct err *err)
 {
     struct collect *c = arg;
     (void)st;

@@ -1,5 +1,5 @@
-/* Private: upkeep, the work beside the requests: gc.c, gc_touch.c, gc_run.c, trash.c, scrub.c, fsck*.c
- * and background.c, whose two threads run it.
+/* Private: upkeep, the work beside the requests: gc.c, gc_touch.c, gc_run.c, trash.c, scrub.c,
+ * fsck*.c and background.c, whose two threads run it.
  *
  * Locks, in the order they are taken: the reviewer's (one removal at a time) or the trash's, then a
  * digest's store lock, then db_write, whose callbacks take none. */
@@ -30,16 +30,16 @@ int64_t gc_grace_left(struct registry *g, int64_t repo_id, const struct digest *
 enum { GC_EVENT_MAX = 32 };
 enum gc_verdict {
     GC_REMOVE = 0,
-    GC_REFERENCED,   /* a manifest of the repository names the blob */
-    GC_TAGGED,       /* a tag names the manifest */
-    GC_HAS_PARENT,   /* an index of the repository names it */
-    GC_HAS_SUBJECT,  /* its subject lives */
-    GC_LINKED,       /* a repository links the blob */
-    GC_ABSENT,       /* there is no such object any more */
-    GC_EXPIRY_OFF,   /* manifests are kept: untagged_expiry is 0 */
-    GC_TOUCHED,      /* pushed or seen by HEAD within gc_grace */
-    GC_NOT_DUE,      /* its review was put off, or is done, meanwhile */
-    GC_MALFORMED,    /* the row's digest is none */
+    GC_REFERENCED,  /* a manifest of the repository names the blob */
+    GC_TAGGED,      /* a tag names the manifest */
+    GC_HAS_PARENT,  /* an index of the repository names it */
+    GC_HAS_SUBJECT, /* its subject lives */
+    GC_LINKED,      /* a repository links the blob */
+    GC_ABSENT,      /* there is no such object any more */
+    GC_EXPIRY_OFF,  /* manifests are kept: untagged_expiry is 0 */
+    GC_TOUCHED,     /* pushed or seen by HEAD within gc_grace */
+    GC_NOT_DUE,     /* its review was put off, or is done, meanwhile */
+    GC_MALFORMED,   /* the row's digest is none */
 };
 struct gc_row {
     int64_t kind, repo_id, review_after, reviews;
@@ -56,18 +56,22 @@ struct gc_row {
  * blobs: the order in which one sets the next free); else those due, longest overdue first. */
 int gc_tx_page(struct db_tx *tx, bool by_key, int64_t due, const struct gc_row *after,
                struct gc_row *rows, size_t max, size_t *ret_n, struct err *err);
-int gc_tx_still_due(struct db_tx *tx, const struct gc_row *row, int64_t due, struct err *err); /* 1, 0 */
+int gc_tx_still_due(struct db_tx *tx, const struct gc_row *row, int64_t due,
+                    struct err *err); /* 1, 0 */
 /* What stands in the way of removing the object, from the rows of the database alone. */
 int gc_tx_judge(struct db_tx *tx, const struct gc_row *row, enum gc_verdict *ret, struct err *err);
-int gc_tx_size(struct db_tx *tx, const struct gc_row *row, int64_t *ret, struct err *err); /* 0: absent */
+int gc_tx_size(struct db_tx *tx, const struct gc_row *row, int64_t *ret,
+               struct err *err); /* 0: absent */
 int gc_tx_put(struct db_tx *tx, int kind, int64_t repo_id, struct str key, int64_t review_after,
               const char *event, struct err *err);
 /* As gc_enqueue_at, but leaves a queued row as it is. */
-int gc_tx_put_absent(struct db_tx *tx, int kind, int64_t repo_id, struct str key, int64_t review_after,
-                     const char *event, struct err *err);
+int gc_tx_put_absent(struct db_tx *tx, int kind, int64_t repo_id, struct str key,
+                     int64_t review_after, const char *event, struct err *err);
 int gc_tx_drop(struct db_tx *tx, const struct gc_row *row, struct err *err);
-int gc_tx_postpone(struct db_tx *tx, const struct gc_row *row, int64_t review_after, struct err *err);
-int gc_tx_counts(struct db_tx *tx, int64_t now, int64_t *ret_rows, int64_t *ret_overdue, struct err *err);
+int gc_tx_postpone(struct db_tx *tx, const struct gc_row *row, int64_t review_after,
+                   struct err *err);
+int gc_tx_counts(struct db_tx *tx, int64_t now, int64_t *ret_rows, int64_t *ret_overdue,
+                 struct err *err);
 /* Moves a blob's row to the trash: 1, 0 there is none. */
 int trash_tx_move(struct db_tx *tx, const struct digest *d, int64_t unlink_after, struct err *err);
 /* A file without a row gets a row in the trash: 1; 0 when it has a row after all. */
@@ -78,26 +82,27 @@ struct trash_row {
     struct raw_key key;
     int64_t size, unlink_after;
 };
-int trash_tx_page(struct db_tx *tx, int64_t due, const struct raw_key *after, struct trash_row *rows,
-                  size_t max, size_t *ret_n, struct err *err);
+int trash_tx_page(struct db_tx *tx, int64_t due, const struct raw_key *after,
+                  struct trash_row *rows, size_t max, size_t *ret_n, struct err *err);
 int trash_tx_drop(struct db_tx *tx, const struct raw_key *key, int64_t due, struct err *err);
-int trash_tx_has(struct db_tx *tx, const struct digest *d, struct err *err);                 /* 1, 0 */
-int blob_tx_row(struct db_tx *tx, const struct digest *d, struct blob_row *ret, struct err *err); /* 1, 0 */
+int trash_tx_has(struct db_tx *tx, const struct digest *d, struct err *err); /* 1, 0 */
+int blob_tx_row(struct db_tx *tx, const struct digest *d, struct blob_row *ret,
+                struct err *err); /* 1, 0 */
 struct sweep_row {
     int64_t id, repo_id;
     struct raw_key key;
     bool living; /* tagged, a child, or with a living subject */
 };
-int sweep_tx_page(struct db_tx *tx, int64_t after, struct sweep_row *rows, size_t max, size_t *ret_n,
-                  struct err *err);
+int sweep_tx_page(struct db_tx *tx, int64_t after, struct sweep_row *rows, size_t max,
+                  size_t *ret_n, struct err *err);
 struct scrub_row {
     struct digest digest;
     struct raw_key key;
     int64_t size, verified_at;
 };
 /* Good blobs last verified at or before `before`, oldest first. */
-int scrub_tx_page(struct db_tx *tx, int64_t before, const struct scrub_row *after, struct scrub_row *rows,
-                  size_t max, size_t *ret_n, struct err *err);
+int scrub_tx_page(struct db_tx *tx, int64_t before, const struct scrub_row *after,
+                  struct scrub_row *rows, size_t max, size_t *ret_n, struct err *err);
 
 /* ---- gc.c ---- */
 struct gc_run {
@@ -137,10 +142,12 @@ int orphans_collect(struct registry *g, int64_t now, const _Atomic bool *stop, i
 int orphan_trash(struct registry *g, const struct digest *d, int64_t now, struct err *err);
 /* Unlinks a file of trash/ that has no row there. */
 int trash_unlink_stray(struct registry *g, const struct digest *d, struct err *err);
-/* Calls fn for each file of "blobs" that no row of blobs or trash tells of, or of "trash" that has no
- * row there; looked up in pages. The answer is a suspicion: a push may be between its file and its row. */
+/* Calls fn for each file of "blobs" that no row of blobs or trash tells of, or of "trash" that has
+ * no row there; looked up in pages. The answer is a suspicion: a push may be between its file and
+ * its row. */
 int orphans_walk(struct registry *g, const char *where, const _Atomic bool *stop,
-                 int (*fn)(void *arg, const struct digest *d, const struct blob_stat *st, struct err *err),
+                 int (*fn)(void *arg, const struct digest *d, const struct blob_stat *st,
+                           struct err *err),
                  void *arg, struct err *err);
 
 /* ---- scrub.c ---- */
@@ -148,7 +155,8 @@ struct scrub; /* its place in the walk, requests, the rate */
 struct scrub *scrub_new(struct registry *g, struct background *b);
 void scrub_free(struct scrub *s);
 void scrub_put(struct scrub *s, const struct digest *d); /* scrub_request */
-/* A slice of work: requests first, then the next blobs that are due. 1 there is more, 0 all is done. */
+/* A slice of work: requests first, then the next blobs that are due. 1 there is more, 0 all is
+ * done. */
 int scrub_step(struct scrub *s, struct err *err);
 
 /* ---- background.c ---- */
