@@ -15,11 +15,16 @@ enum { STORE_FORMAT = 1, STORE_JSON_MAX = 4096 };
 /* `sync` turns true when an entry was made. */
 static int make_dir(struct store *s, int at, const char *name, bool *sync, struct err *err)
 {
-    if (mkdirat(at, name, 0700) == 0)
+    struct stat st;
+    if (mkdirat(at, name, 0700) == 0) {
         *sync = true;
-    else if (errno != EEXIST)
+        return 0;
+    }
+    if (errno != EEXIST || fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return store_change_failed(s, err, "make the directory", name);
-    return 0;
+    return S_ISDIR(st.st_mode)
+               ? 0
+               : err_set(err, ERR_CORRUPT, "%s: %s in the store is no directory", s->dir, name);
 }
 
 static int open_dir(struct store *s, const char *name, int *ret, struct err *err)
