@@ -29,9 +29,11 @@ int64_t db_schema_version(const struct db *db);
 int64_t db_schema_newest(void);
 
 typedef int (*db_callback)(struct db_tx *tx, void *arg, struct err *err);
-/* Snapshot read on the calling thread; blocks for a pooled connection. */
+/* Snapshot read on the calling thread; blocks for a pooled connection. Returns fn's result. fn may
+ * run twice when it had seen no row yet (lost connection). */
 int db_read(struct db *db, db_callback fn, void *arg, struct err *err);
-/* Durable when it returns 0. A negative result of fn rolls back that callback only.
+/* Durable when it returns 0 or more (fn's result). A negative result of fn rolls back that callback
+ * only; so does a statement that failed, whatever fn returns. A failed UNIQUE is ERR_EXISTS.
  * ERR_UNAVAILABLE when the database is away (PostgreSQL): nothing was committed, or the outcome is
  * unknown (connection lost at COMMIT; err->text says so). */
 int db_write(struct db *db, db_callback fn, void *arg, struct err *err);
@@ -75,14 +77,17 @@ int db_one(struct db_tx *tx, const char *sql, const struct db_value *args, size_
            void *out, struct err *err);
 
 /* Whole-database dump for backup: one JSON line a row, {"t":table,"r":[...]} (bytes as
- * {"b":base64}), tables in an order that satisfies their references, all in one snapshot, first line
- * {"schema":N}. Portable between the engines. sink returns 0 or a negative code. */
+ * {"b":base64}, text that is no UTF-8 as {"x":base64}), tables in an order that satisfies their
+ * references, all in one snapshot, first line {"schema":N}, last line {"rows":COUNT} (so a cut-off
+ * dump is noticed). Lines come without a newline. Portable between the engines. sink returns 0 or a
+ * negative code. */
 typedef int (*db_dump_sink)(void *arg, struct str line, struct err *err);
 int db_dump(struct db *db, db_dump_sink sink, void *arg, struct err *err);
 /* Loads such lines into an empty database of schema N <= newest, then migrates; next() gives 1 and a
- * line, 0 at the end. One transaction: all or nothing. */
+ * line, 0 at the end. One transaction: all or nothing. ERR_EXISTS: not empty; ERR_INVALID: no dump. */
 typedef int (*db_load_next)(void *arg, struct str *ret_line, struct err *err);
 int db_load(const char *dir, const char *url, db_load_next next, void *arg, struct err *err);
-/* Engine's own integrity check (PRAGMA integrity_check + foreign_key_check; reference queries). */
+/* Engine's own integrity check (PRAGMA integrity_check + foreign_key_check; reference queries).
+ * 0 sound, 1 faults (a line each in the report), negative: could not be checked. */
 int db_check(struct db *db, struct buf *report, struct err *err);
 #endif

@@ -16,7 +16,7 @@ enum {
     DB_PARAMS_MAX = 64,         /* of one statement */
     DB_BATCH_MAX = 128,         /* callbacks in one commit */
     DB_ATTEMPTS = 10,           /* runs of a batch before its callbacks go alone, or fail */
-    DB_CLOSE_WAIT_US = 10000000 /* what a silent server may cost at shutdown */
+    DB_CLOSE_WAIT_US = 5000000 /* what a silent server may cost at shutdown */
 };
 
 struct db_engine;

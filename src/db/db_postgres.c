@@ -57,6 +57,7 @@ static int commit(struct db_conn *base, struct err *err)
     if (c->base.lost)
         return err_set(err, ERR_UNAVAILABLE,
                        "the database connection was lost at the commit; its outcome is unknown");
+    c->begun = false; /* done or undone: nothing is left to roll back */
     if (rc == 0 && strcmp(PQcmdStatus(res), "COMMIT") != 0)
         rc = err_set(err, ERR_DB, "database: the commit became a rollback");
     PQclear(res);
@@ -263,7 +264,8 @@ static void end_stream(struct pg_conn *c, bool ended)
         if (!ended && rest++ > 10000)
             c->base.lost = true;
     } while (res != NULL);
-    if (!PQenterPipelineMode(c->h))
+    /* The empty round makes libpq 15 forget the single-row mode, which else sticks to the next query. */
+    if (!PQenterPipelineMode(c->h) || pg_flush(c, "stream", NULL, &ignored) < 0)
         c->base.lost = true;
 }
 
