@@ -62,8 +62,8 @@ static void refuse(int fd)
 {
     static const char text[] =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
-        "Connection: close\r\nContent-Length: 91\r\n\r\n"
-        "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"too many open connections\",\"detail\":null}]}    \n";
+        "Connection: close\r\nContent-Length: 88\r\n\r\n"
+        "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"too many open connections\",\"detail\":null}]}\n";
     ssize_t ignored = send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)ignored;
     shutdown(fd, SHUT_WR);

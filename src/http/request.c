@@ -358,7 +358,7 @@ void request_send(struct http_conn *c)
         q->later = o->next;
         o->fn(o->arg);
     }
-    if (!q->complete && q->keep && !rest_is_small(q))
+    if ((!q->complete && q->keep && !rest_is_small(q)) || atomic_load_explicit(&c->loop->server->draining, memory_order_relaxed))
         q->keep = false;
     reply_head(q);
     c->since = c->loop->now;
