@@ -104,7 +104,8 @@ void upload_table_free(struct registry *g)
     g->uploads = NULL;
 }
 
-/* Rows are counted at most once a second for each user: the limit is a fuse, not a quota. */
+/* Rows are counted at most once a second for each user, and before a refusal: the limit is a fuse, not
+ * a quota. */
 static int check_limit(struct registry *g, int64_t user_id, struct err *err)
 {
     struct upload_table *t = g->uploads;
@@ -114,7 +115,7 @@ static int check_limit(struct registry *g, int64_t user_id, struct err *err)
     bool fresh = c->counted_at > 0 && now - c->counted_at < COUNT_FRESH_US;
     int64_t open = c->memory + c->rows;
     pthread_mutex_unlock(&t->lock);
-    if (!fresh) {
+    if (!fresh || open >= limit) {
         struct count_read q = {user_id, 0};
         int rc = db_read(g->db, count_read, &q, err);
         if (rc < 0)
