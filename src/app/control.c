@@ -157,7 +157,7 @@ int control_start(struct app *a, struct err *err)
     (void)unlink(name.sun_path); /* left by a crash: we hold the lock */
     mode_t mask = umask(077);
     bool ok = k->listener >= 0 && k->stop >= 0 && bind(k->listener, (struct sockaddr *)&name, sizeof name) == 0 &&
-              listen(k->listener, PEERS_MAX) == 0;
+              chmod(name.sun_path, 0600) == 0 && listen(k->listener, PEERS_MAX) == 0;
     (void)umask(mask);
     if (!ok)
         return err_sys(err, ERR_IO, "cannot listen on %s/berth.sock", store_dir(a->store));
