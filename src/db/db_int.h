@@ -72,7 +72,7 @@ struct db_engine {
     int64_t (*integer)(const struct db_rows *rows, int column);
     struct str (*text)(const struct db_rows *rows, int column);
     struct str (*bytes)(const struct db_rows *rows, int column);
-    /* The writer's leisure: called after the callers of a batch were woken. ERR_IO as for commit. */
+    /* The writer's leisure: after the callers of a batch were woken. ERR_IO as for commit. */
     int (*idle)(struct db_conn *c, struct err *err);
     /* The engine's own integrity check; appends a line a fault, *faults counts them. */
     int (*check)(struct db_tx *tx, struct buf *report, int64_t *faults, struct err *err);

@@ -32,7 +32,7 @@ static int begin(struct db_conn *base, enum db_role role, struct err *err)
                       err);
 }
 
-/* The end of a read is sent and not waited for: the next user of the connection meets the answer. */
+/* The end of a read is sent and not waited for: the connection's next user meets the answer. */
 static int end_read(struct pg_conn *c, struct err *err)
 {
     c->n_controls = 0;
@@ -264,7 +264,8 @@ static void end_stream(struct pg_conn *c, bool ended)
         if (!ended && rest++ > 10000)
             c->base.lost = true;
     } while (res != NULL);
-    /* The empty round makes libpq 15 forget the single-row mode, which else sticks to the next query. */
+    /* The empty round makes libpq 15 forget the single-row mode, which else sticks to the next
+     * query. */
     if (!PQenterPipelineMode(c->h) || pg_flush(c, "stream", NULL, &ignored) < 0)
         c->base.lost = true;
 }

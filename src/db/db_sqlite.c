@@ -1,8 +1,8 @@
 /* SQLite behind `struct db_engine`: WAL, synchronous=FULL, one writer connection and a pool of
  * readers on one file.
  *
- * Not memory-mapped: a read error of the disk would be SIGBUS instead of an error code. Readers keep
- * 2 MiB of pages each, the kernel's page cache does the rest. */
+ * Not memory-mapped: a read error of the disk would be SIGBUS instead of an error code. Readers
+ * keep 2 MiB of pages each, the kernel's page cache does the rest. */
 #include "db/db_int.h"
 #include "base/fault.h"
 
@@ -66,8 +66,8 @@ static int io_error(struct conn *c, int code, const char *what, struct err *err)
     /* The writer could not write: what the kernel holds of the file may be incomplete. */
     if (c->role == DB_WRITER && !is_read_error(code))
         db_fail(c->base.db);
-    (void)err_set(err, ERR_IO, "database: %.48s: %s (%d, errno %d)", what, sqlite3_errmsg(c->h), code,
-                  sys);
+    (void)err_set(err, ERR_IO, "database: %.48s: %s (%d, errno %d)", what, sqlite3_errmsg(c->h),
+                  code, sys);
     if (err != NULL)
         err->sys = sys;
     return ERR_IO;

@@ -111,7 +111,7 @@ static int load_line(struct load *l, struct str text, struct err *err)
     json_t *line =
         json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
     const json_t *rows = json_object_get(line, "rows");
-    int rc;
+    int rc = 0;
     if (!json_is_object(line) || l->ended)
         rc = bad(l, l->ended ? "more behind the closing line" : "no JSON object", err);
     else if (rows == NULL)
@@ -119,7 +119,7 @@ static int load_line(struct load *l, struct str text, struct err *err)
     else if (json_integer_value(rows) != l->rows)
         rc = bad(l, "rows are missing", err);
     else
-        rc = 0, l->ended = true;
+        l->ended = true;
     json_decref(line);
     return rc;
 }

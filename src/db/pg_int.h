@@ -32,11 +32,13 @@ int pg_wait(struct pg_conn *c, struct err *err);
 /* What a failed result means, as a code; sets base.lost. res may be NULL. */
 int pg_fail(struct pg_conn *c, const PGresult *res, const char *what, struct err *err);
 int pg_lost(struct pg_conn *c, const char *what, struct err *err);
-/* Reads the answers up to the pipeline's sync; the last one into *ret (PQclear) when none failed. */
+/* Reads the answers up to the pipeline's sync; the last one into *ret (PQclear it) when all are
+ * good. */
 int pg_collect(struct pg_conn *c, const char *what, PGresult **ret, struct err *err);
 /* Sends the queued controls (no sync). */
 int pg_send_controls(struct pg_conn *c, struct err *err);
-int pg_control(struct pg_conn *c, const char *text, struct err *err); /* queues, flushes when full */
+/* Queues; flushes first when the queue is full. */
+int pg_control(struct pg_conn *c, const char *text, struct err *err);
 /* Sends the queued controls and waits for their answers; *ret (may be NULL) the last one's. */
 int pg_flush(struct pg_conn *c, const char *what, PGresult **ret, struct err *err);
 int pg_drain(struct pg_conn *c, struct err *err);

@@ -248,9 +248,9 @@ int db_write(struct db *db, db_callback fn, void *arg, struct err *err)
     bool first = db->writer.head == NULL;
     *db->writer.tail = &job;
     db->writer.tail = &job.next;
-    pthread_mutex_unlock(&db->writer.lock);
-    if (first)
+    if (first) /* under the lock: db_close may follow at once */
         pthread_cond_signal(&db->writer.some);
+    pthread_mutex_unlock(&db->writer.lock);
     while (sem_wait(&job.done) != 0)
         BUG_ON(errno != EINTR);
     sem_destroy(&job.done);

@@ -34,7 +34,8 @@ static inline PGconn *admin_connect(void)
     return c;
 }
 
-static inline void admin(const struct box *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static inline void admin(const struct box *b, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 static inline void admin(const struct box *b, const char *fmt, ...)
 {
     char sql[4096], path[128];
@@ -62,8 +63,8 @@ static inline void box_init(struct box *b, bool postgres)
         return;
     const char *url = getenv("BERTH_TEST_DATABASE");
     (void)snprintf(b->schema, sizeof b->schema, "berth_test_%d_%d", (int)getpid(), ++box_count);
-    (void)snprintf(b->url, sizeof b->url, "%s%coptions=-csearch_path%%3D%s&application_name=%s", url,
-                   strchr(url, '?') ? '&' : '?', b->schema, b->schema);
+    (void)snprintf(b->url, sizeof b->url, "%s%coptions=-csearch_path%%3D%s&application_name=%s",
+                   url, strchr(url, '?') ? '&' : '?', b->schema, b->schema);
     admin(b, "CREATE SCHEMA %s", b->schema);
 }
 

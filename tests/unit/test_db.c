@@ -89,7 +89,8 @@ static void test_ids(void **state)
     box_release(&b);
 }
 /* ---- values ---- */
-static const char VALUES_TABLE[] = "CREATE TABLE vals (id BIGINT PRIMARY KEY, i BIGINT, t TEXT, b BYTEA)";
+static const char VALUES_TABLE[] =
+    "CREATE TABLE vals (id BIGINT PRIMARY KEY, i BIGINT, t TEXT, b BYTEA)";
 static const char VALUES_INSERT[] = "INSERT INTO vals (b, t, i, id) VALUES ($4, $3, $2, $1)";
 static const char VALUES_SELECT[] = "SELECT i, t, b FROM vals WHERE id = $1";
 
@@ -423,7 +424,8 @@ static void test_file(void **state)
  * written. */
 static int rewrite(struct db_tx *tx, void *arg, struct err *err)
 {
-    return db_exec(tx, "UPDATE vals SET b = $1 WHERE id = 1", DB_ARGS(DB_B(*(struct str *)arg)), NULL, err);
+    return db_exec(tx, "UPDATE vals SET b = $1 WHERE id = 1", DB_ARGS(DB_B(*(struct str *)arg)),
+                   NULL, err);
 }
 
 static void test_wal_bounded(void **state)
@@ -448,7 +450,8 @@ static int fill_up(struct db_tx *tx, void *arg, struct err *err)
 {
     static char big[1000000];
     return db_exec(tx, "INSERT INTO vals (id, b) VALUES ($1, $2)",
-                   DB_ARGS(DB_I(*(int64_t *)arg), DB_B(((struct str){big, sizeof big}))), NULL, err);
+                   DB_ARGS(DB_I(*(int64_t *)arg), DB_B(((struct str){big, sizeof big}))), NULL,
+                   err);
 }
 
 static void test_full(void **state)

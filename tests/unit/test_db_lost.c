@@ -188,7 +188,7 @@ static void test_pg_blocked(void **state)
 }
 /* ---- faults ---- */
 #ifdef BERTH_FAULTS
-/* The plan is read once a process, so each runs in a child. */
+/* The plan is read once a process, so each runs in a child, before the parent has read its own. */
 static int child_result(const char *plan, bool postgres, int (*fn)(struct box *))
 {
     int status;
@@ -249,6 +249,9 @@ static void test_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+#ifdef BERTH_FAULTS
+        BOTH(test_faults),
+#endif
         POSTGRES(test_pg_killed),
         POSTGRES(test_pg_killed_inside),
         POSTGRES(test_pg_lost_at_commit),
@@ -257,9 +260,6 @@ int main(void)
         POSTGRES(test_pg_owner),
         POSTGRES(test_pg_refused),
         POSTGRES(test_pg_blocked),
-#ifdef BERTH_FAULTS
-        BOTH(test_faults),
-#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
