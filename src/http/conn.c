@@ -284,7 +284,7 @@ static bool step_send(struct http_conn *c)
 /* Back to a worker, now that the socket has bytes or room. */
 static bool to_worker(struct http_conn *c)
 {
-    c->edge_in = c->edge_out = false;
+    *(c->state == CONN_BODY ? &c->edge_in : &c->edge_out) = false;
     c->state = CONN_WORK;
     work_push(c);
     return false;

@@ -187,7 +187,9 @@ void request_start(struct http_conn *c)
     }
     q->gate_slow = gate == GATE_WORKER;
     q->phase = PHASE_GATE;
-    c->edge_in = c->edge_out = false;
+    c->edge_out = false;
+    if (r->route->body != HTTP_NONE)
+        c->edge_in = false; /* the worker reads; what it leaves is looked at when the request ends */
     c->state = CONN_WORK;
     work_push(c);
 }
@@ -365,7 +367,7 @@ void request_send(struct http_conn *c)
     c->moved = 0;
     if (q->out == OUT_PULL && q->length > 0) {
         q->phase = PHASE_PULL;
-        c->edge_in = c->edge_out = false;
+        c->edge_out = false;
         c->state = CONN_WORK;
         work_push(c);
         return;
@@ -445,6 +447,8 @@ void request_sent(struct http_conn *c)
         loop_ready(c);
         return;
     }
+    if (q->pub.route != NULL && q->pub.route->body != HTTP_NONE)
+        c->edge_in = true;
     clear(q);
     keep_rest(q);
     c->state = CONN_IDLE;
