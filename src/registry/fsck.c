@@ -11,13 +11,10 @@
 
 enum { PROGRESS_EVERY_US = 500000, DB_REPORT_MAX = 1 << 20 };
 
-/* Consumes line. */
 static int say(struct fsck *f, json_t *line, struct err *err)
 {
     BUG_ON(!line);
-    int rc = f->out(f->arg, line, err);
-    json_decref(line);
-    return rc;
+    return f->out(f->arg, line, err);
 }
 
 static void member(json_t *line, const char *key, const char *value)
@@ -101,13 +98,15 @@ static int summary(struct fsck *f, struct err *err)
                err);
 }
 
+typedef int (*fsck_step)(struct fsck *f, struct err *err);
+static const fsck_step steps[] = {check_database, fsck_manifests,   fsck_tags,    fsck_links,
+                                  fsck_blobs,     fsck_stray_files, fsck_uploads, summary};
+
 int registry_fsck(struct registry *g, bool full, bool repair, registry_report out, void *arg,
                   int64_t *ret_problems, struct err *err)
 {
     struct fsck f = {.g = g, .full = full, .repair = repair, .out = out, .arg = arg};
-    static int (*const steps[])(struct fsck * f, struct err * err) = {
-        fsck_manifests, fsck_tags, fsck_links, fsck_blobs, fsck_stray_files, fsck_uploads, summary};
-    int rc = full ? check_database(&f, err) : 0;
+    int rc = 0;
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(steps); i++)
         rc = steps[i](&f, err);
     if (rc == 0)

@@ -20,13 +20,10 @@ struct out {
     int64_t next_progress; /* monotonic us */
 };
 
-/* Consumes line. */
 static int say(struct out *o, json_t *line, struct err *err)
 {
     BUG_ON(!line);
-    int rc = o->fn(o->arg, line, err);
-    json_decref(line);
-    return rc;
+    return o->fn(o->arg, line, err);
 }
 
 static int say_progress(struct out *o, int64_t reviewed, int64_t removed, struct err *err)

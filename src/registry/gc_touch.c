@@ -109,7 +109,8 @@ int64_t gc_touched(int64_t repo_id, const struct digest *d)
 
 int64_t gc_grace_left(struct registry *g, int64_t repo_id, const struct digest *d)
 {
-    int64_t age = clock_mono() - gc_touched(repo_id, d), grace = registry_num(g, GC_GRACE);
+    int64_t seen = gc_touched(repo_id, d); /* before the clock: it is never in the future of that */
+    int64_t age = clock_mono() - seen, grace = registry_num(g, GC_GRACE);
     return age < grace ? grace - age : 0;
 }
 

@@ -31,11 +31,11 @@ void registry_background_stop(struct registry *g);
 void registry_trash_hold(struct registry *g, bool hold);
 
 /* Administration. Each reports through out, one JSON object a call with "kind": "progress", "item" or
- * last "summary" (gc_run.c, fsck.c say with what members). `line` is borrowed: out keeps a reference of
- * its own when it needs one. Anything but 0 from out ends the run with that code.
- * gc: now ignores the delays of the queue (gc_delay, untagged_expiry), never gc_grace: what was pushed
- * or seen by HEAD within it stays, and trash is unlinked only when its time has come.
- * fsck: *ret_problems counts what upkeep does not heal by itself, repaired or not. */
+ * last "summary" (gc_run.c, fsck.c say with what members). `line` is handed over: out frees it.
+ * Anything but 0 from out ends the run with that code.
+ * gc: now ignores the queue's delays (gc_delay), but neither gc_grace, what was pushed or seen by HEAD
+ * within it stays and trash is unlinked when its time has come, nor untagged_expiry.
+ * fsck: the database's own check (db_check), then everything against everything. *ret_problems counts what upkeep does not heal by itself, repaired or not. */
 typedef int (*registry_report)(void *arg, json_t *line, struct err *err);
 int registry_gc(struct registry *g, bool dry_run, bool now, registry_report out, void *arg, struct err *err);
 int registry_fsck(struct registry *g, bool full, bool repair, registry_report out, void *arg, int64_t *ret_problems, struct err *err);
