@@ -55,7 +55,6 @@ struct db_engine {
     /* ERR_IO: durability may be gone. ERR_UNAVAILABLE: nothing was done, or unknown (text). */
     int (*commit)(struct db_conn *c, struct err *err);
     void (*rollback)(struct db_conn *c);
-    bool (*in_tx)(struct db_conn *c); /* false when the engine dropped the transaction itself */
     /* One named savepoint that moves: mark sets it here, giving up the older one. */
     int (*mark)(struct db_conn *c, struct err *err);
     int (*rewind)(struct db_conn *c, struct err *err); /* back to the mark, which stays */

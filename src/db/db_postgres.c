@@ -75,11 +75,6 @@ static void rollback(struct db_conn *base)
         c->base.lost = true;
 }
 
-static bool in_tx(struct db_conn *base)
-{
-    return !base->lost;
-}
-
 static int mark(struct db_conn *base, struct err *err)
 {
     struct pg_conn *c = conn_of(base);
@@ -419,7 +414,6 @@ const struct db_engine db_engine_postgres = {
     .begin = begin,
     .commit = commit,
     .rollback = rollback,
-    .in_tx = in_tx,
     .mark = mark,
     .rewind = rewind_mark,
     .script = script,

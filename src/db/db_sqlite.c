@@ -232,15 +232,10 @@ static int commit(struct db_conn *base, struct err *err)
     return run_fixed(conn_of(base), COMMIT, err);
 }
 
-static bool in_tx(struct db_conn *base)
-{
-    return sqlite3_get_autocommit(conn_of(base)->h) == 0;
-}
-
 static void rollback(struct db_conn *base)
 {
     struct err ignored; /* a rollback that fails leaves nothing behind: the WAL has no commit */
-    if (in_tx(base))
+    if (sqlite3_get_autocommit(conn_of(base)->h) == 0)
         (void)run_fixed(conn_of(base), ROLLBACK, &ignored);
 }
 
@@ -494,7 +489,6 @@ const struct db_engine db_engine_sqlite = {
     .begin = begin,
     .commit = commit,
     .rollback = rollback,
-    .in_tx = in_tx,
     .mark = mark,
     .rewind = rewind_mark,
     .script = script,

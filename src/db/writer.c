@@ -110,9 +110,8 @@ static enum outcome run_job(struct db *db, struct db_job *j, bool alone)
         return AGAIN;
     if (alone || db_failed(db))
         return DONE;
-    /* SQLite ends a transaction by itself when the disk is full: the others must not suffer. */
-    if (!db->engine->in_tx(c))
-        return ALONE;
+    /* No way back when SQLite ended the whole transaction by itself, as it may when the disk is
+     * full: the others must not suffer. */
     rc = db->engine->rewind(c, &e);
     return rc == 0 ? DONE : rc == ERR_RETRY || c->lost ? AGAIN : ALONE;
 }
@@ -148,7 +147,9 @@ static enum outcome try_batch(struct db *db, struct batch *b, struct err *e)
         return c->lost || rc == ERR_RETRY ? AGAIN : DONE;
     }
     size_t good = 0;
-    for (size_t i = 0; i < b->n; i++) {
+    for (size_t i = 0; i < b->n; i++)
+        b->jobs[i]->rc = 0;
+    for (size_t i = 0; i < b->n && !db_failed(db); i++) {
         enum outcome o = run_job(db, b->jobs[i], b->n == 1);
         if (o != DONE) {
             *e = b->jobs[i]->err;
@@ -158,13 +159,10 @@ static enum outcome try_batch(struct db *db, struct batch *b, struct err *e)
         }
         good += b->jobs[i]->rc >= 0;
     }
-    if (db_failed(db)) {
+    if (good == 0 || db_failed(db)) { /* who has no error of his own hears of the failure */
         db->engine->rollback(c);
-        batch_fail(b, err_set(e, ERR_READ_ONLY, REFUSED), e);
-        return DONE;
-    }
-    if (good == 0) {
-        db->engine->rollback(c);
+        if (db_failed(db))
+            batch_finish(b, err_set(e, ERR_READ_ONLY, REFUSED), e);
         return DONE;
     }
     rc = writer_commit(db, c, e);

@@ -477,13 +477,14 @@ static void test_full(void **state)
 
 /* A write that fails with an I/O error: the caller hears it, nothing is written any more, reads go
  * on, and what was promised is there after a restart. */
-static void test_io_error(void **state)
+static void io_error(void **state, const char *prepare)
 {
     START(b);
     int64_t id = 1;
     struct rlimit old, small;
     box_open(&b);
     run(&b, VALUES_TABLE);
+    run(&b, prepare);
     add_user(&b, "before");
     (void)signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
@@ -502,6 +503,16 @@ static void test_io_error(void **state)
     assert_int_equal(number(&b, "SELECT count(*) FROM vals"), 0);
     box_release(&b);
 }
+static void test_io_error(void **state)
+{
+    io_error(state, "PRAGMA cache_size = -8192"); /* the commit fails */
+}
+
+static void test_io_error_early(void **state)
+{
+    io_error(state, "PRAGMA cache_size = 10"); /* the statement fails, as its pages go out early */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -522,6 +533,7 @@ int main(void)
         SQLITE(test_wal_bounded),
         SQLITE(test_full),
         SQLITE(test_io_error),
+        SQLITE(test_io_error_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

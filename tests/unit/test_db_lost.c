@@ -11,12 +11,28 @@ static void kill_all(struct box *b)
           b->schema);
 }
 
+/* A read in a read in a read: as many connections. */
+struct depth {
+    struct box *box;
+    int left;
+};
+static int read_deeper(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct depth *d = arg;
+    int64_t n = 0;
+    int rc = db_one(tx, COUNT_USERS, DB_NO_ARGS, map_int, &n, err);
+    return rc >= 0 && --d->left > 0 ? db_read(d->box->db, read_deeper, d, err) : rc;
+}
+
 static void test_pg_killed(void **state)
 {
     START(b);
     box_open(&b);
     add_user(&b, "a");
     for (int i = 0; i < 3; i++) {
+        struct depth d = {&b, 4};
+        ok(&b, db_read(b.db, read_deeper, &d, &b.err));
+        assert_int_equal(d.left, 0);
         assert_int_equal(number(&b, COUNT_USERS), 1 + i);
         kill_all(&b);
         assert_int_equal(number(&b, COUNT_USERS), 1 + i);
