@@ -1,13 +1,45 @@
 # The bootstrap: everything a person types. The build itself is meson's (meson.build).
-.PHONY: deps test-deps build test clean
+DATA ?= data
+LISTEN ?= 127.0.0.1:5000
+PREFIX ?= /usr/local
+SECONDS_EACH ?= 60
+.PHONY: help deps test-deps build run test conformance bench fuzz torture image install clean
+help:
+	@echo "make run          build and start the hub (DATA=$(DATA) LISTEN=$(LISTEN))"
+	@echo "make build        build/berth"
+	@echo "make test         every test that CI runs, with what it needs installed"
+	@echo "make install      program, unit, man pages, completions (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR))"
+	@echo "make image        an OCI image of Berth, as an archive, without a network"
+	@echo "make conformance  OCI_CONFORMANCE=the tool's binary"
+	@echo "make bench        side by side with nginx, docker-registry and, with DISTRIBUTION=binary, distribution v3"
+	@echo "make fuzz         every fuzzer for SECONDS_EACH=$(SECONDS_EACH)"
+	@echo "make torture      10,000 kills and 2,000 power cuts (hours)"
 deps:
 	@tools/install-packages tools/packages.build
 test-deps: deps
 	@tools/install-packages tools/packages.build tools/packages.test
+bench-deps: deps
+	@tools/install-packages tools/packages.build tools/packages.bench
 build: deps
-	@test -f build/build.ninja || meson setup build --buildtype=release -Db_lto=false
+	@test -f build/build.ninja || meson setup build --buildtype=release --prefix=$(PREFIX) >/dev/null
 	@ninja -C build
+run: build
+	@tools/run-hints "$(LISTEN)" &
+	@exec build/berth serve --data "$(DATA)" --listen "$(LISTEN)"
 test: test-deps
 	@tests/run
+conformance: build
+	@tests/conformance-tool "$(OCI_CONFORMANCE)"
+bench: build bench-deps
+	@tests/bench/bench.py build/berth build/tests/tools/load $(if $(DISTRIBUTION),--distribution $(DISTRIBUTION)) $(BENCH)
+fuzz: test-deps
+	@fuzz/run $(SECONDS_EACH)
+torture: test-deps
+	@tests/fault/torture
+image: build
+	@tools/make-image
+install: build
+	@meson configure build --prefix=$(PREFIX)
+	@DESTDIR=$(DESTDIR) meson install -C build --no-rebuild
 clean:
-	rm -rf build build-test build-faults
+	rm -rf build build-test build-faults build-fuzz build-tsan
