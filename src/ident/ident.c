@@ -79,13 +79,21 @@ static int namespace_for_push(struct db_tx *tx, const struct principal *p, struc
     return rc < 0 ? rc : namespace_tx_find(tx, first, ret, err) == 1 ? 0 : ERR_DB;
 }
 
+int ident_tx_stands(struct db_tx *tx, const struct principal *p, struct err *err)
+{
+    int rc = user_tx_stands(tx, p->user_id, p->epoch, p->admin ? ROLE_ADMIN : ROLE_USER, err);
+    if (rc == 0)
+        return err_set(err, ERR_DENIED, "the account changed while the request ran; log in again");
+    return rc < 0 ? rc : 0;
+}
+
 int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct str name,
                            int64_t *ret_repo_id, struct err *err)
 {
     struct repo_fact *fact = NULL;
     struct namespace_found ns;
-    int rc = ident_tx_repo(tx, name, &fact, err);
-    if (rc < 0)
+    int rc = ident_tx_stands(tx, p, err);
+    if (rc < 0 || (rc = ident_tx_repo(tx, name, &fact, err)) < 0)
         return rc;
     bool may = (right_of(p, fact, name) & ACTION_PUSH) != 0;
     if (fact != NULL) {

@@ -90,6 +90,9 @@ struct user_row { int64_t id; struct str name; bool admin, removed; int64_t crea
 int ident_user_list(struct ident *i, int (*fn)(void *arg, const struct user_row *u), void *arg, struct err *err);
 int ident_repo_visibility(struct ident *i, struct str name, bool public, struct err *err);
 
+/* Inside a write transaction: the account is still as it was when the gate let the request in, neither
+ * removed nor with another password or role. Else ERR_DENIED. Part of ident_tx_repo_for_push. */
+int ident_tx_stands(struct db_tx *tx, const struct principal *p, struct err *err);
 /* Inside a write transaction: decide again, and make namespace and repository if they are missing.
  * *ret_repo_id set; ERR_DENIED / ERR_NAME_UNKNOWN as the gate would answer. */
 int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct str name, int64_t *ret_repo_id, struct err *err);

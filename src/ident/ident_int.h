@@ -74,6 +74,7 @@ struct user_found {
 };
 enum { ROLE_USER, ROLE_ADMIN, STATE_ACTIVE = 0, STATE_REMOVED = 1 };
 int user_tx_find(struct db_tx *tx, struct str name, struct user_found *ret, struct err *err); /* 1, 0 */
+int user_tx_stands(struct db_tx *tx, int64_t id, int64_t epoch, int64_t role, struct err *err); /* 1, 0 */
 int user_tx_any(struct db_tx *tx, struct err *err);                                         /* 1, 0 */
 int user_tx_add(struct db_tx *tx, struct str name, const char *hash, int64_t role, int64_t now,
                 struct err *err);

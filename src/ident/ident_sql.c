@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 static const char USER_FIND[] = "SELECT id, pw_hash, role, state, epoch FROM users WHERE name = $1";
+static const char USER_STANDS[] = "SELECT id FROM users WHERE id = $1 AND state = 0 AND epoch = $2 AND role = $3";
 static const char USER_ANY[] = "SELECT id FROM users LIMIT 1";
 static const char USER_ADD[] =
     "INSERT INTO users (name, pw_hash, role, state, epoch, created_at) VALUES ($1, $2, $3, 0, 1, $4)";
@@ -39,6 +40,12 @@ int user_tx_find(struct db_tx *tx, struct str name, struct user_found *ret, stru
 }
 
 static void map_int(const struct db_rows *row, void *out) { *(int64_t *)out = db_int(row, 0); }
+
+int user_tx_stands(struct db_tx *tx, int64_t id, int64_t epoch, int64_t role, struct err *err)
+{
+    int64_t ignored;
+    return db_one(tx, USER_STANDS, DB_ARGS(DB_I(id), DB_I(epoch), DB_I(role)), map_int, &ignored, err);
+}
 
 int user_tx_any(struct db_tx *tx, struct err *err)
 {

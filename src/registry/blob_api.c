@@ -276,7 +276,10 @@ struct blob_del {
 static int delete_write(struct db_tx *tx, void *arg, struct err *err)
 {
     struct blob_del *q = arg;
-    int rc =
+    int rc = ident_tx_stands(tx, req_principal(q->r), err);
+    if (rc < 0)
+        return rc;
+    rc =
         blob_tx_unlink(tx, req_repo(q->r)->fact->id, &q->digest, req_principal(q->r)->user_id, err);
     q->found = rc == 1;
     return rc < 0 ? rc : 0;
