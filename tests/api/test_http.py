@@ -161,6 +161,20 @@ def test_pipelining(hub, admin, repo, auth):
         writer.join()
 
 
+@pytest.mark.parametrize("size", [10, 600, 3000])
+def test_pipelining_of_more_than_a_buffer(hub, admin, repo, size):
+    """Served by workers, with bodies and without: what waits in the socket is not forgotten."""
+    pad = [("Authorization", admin.authorization(None)), ("X-Pad", "p" * size)]
+    some = [build("GET", "/v2/%s/tags/list" % repo, pad), build("GET", "/v2/", pad[1:]),
+            build("PUT", "/v2/%s/manifests/bad!" % repo, pad, b"{}"), build("GET", "/token", pad[1:])]
+    with hub.connect() as c:
+        writer = threading.Thread(target=c.send, args=(b"".join(some) * 50,))
+        writer.start()
+        got = [c.answer().status for _ in range(200)]
+        writer.join()
+    assert got == [404, 401, 400, 200] * 50
+
+
 def test_pipelined_uploads(hub, admin, repo, auth):
     """Bodies and requests in one stream, chunked and not."""
     parts, out = [os.urandom(n) for n in (1, 70000, 0, 333)], b""
