@@ -604,7 +604,9 @@ static void trash_and_purge(void **state)
     struct blob_stat st;
     int fd;
     put_blob(STR_LIT("garbage"), &d);
+    uint64_t at = metric_value(METRIC_FSYNCS);
     ok(store_trash(s, &d, &err));
+    assert_int_equal(metric_value(METRIC_FSYNCS) - at, 2); /* trash/ and the fan-out */
     fails(store_open_blob(s, &d, &fd, &st, &err), ERR_BLOB_UNKNOWN);
     assert_true(there(flat_of("trash", &d)));
     ok(store_open_any(s, &d, &fd, &err));
