@@ -126,6 +126,8 @@ int app_open(struct app **ret, struct config *config, enum app_mode mode, bool c
     if (rc == 0)
         rc = app_lock(dir, create, &a->lock_fd, err);
     if (rc == 0)
+        rc = backup_restore_pending(dir, err);
+    if (rc == 0)
         rc = store_open(&a->store, dir, create, err);
     if (rc == 0)
         rc = db_open(&a->db, dir, config_text(config, DATABASE), readers, err);

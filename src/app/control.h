@@ -30,7 +30,8 @@ void control_stop(struct app *a);
 int control_call(struct config *config, const char *op, json_t *args, int fd,
                  const struct control_out *out, struct err *err);
 
-/* ---- backup.c. Operations and, for an empty host, restore. */
+/* ---- backup.c: the operation and, for an empty host, restore (takes config) */
 int backup_run(struct app *a, json_t *args, const struct control_out *out, struct err *err);
+int backup_restore_pending(const char *dir, struct err *err); /* ERR_UNAVAILABLE: a restore broke off here */
 int restore_run(struct config *config, int fd, const struct control_out *out, struct err *err);
 #endif
