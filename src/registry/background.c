@@ -40,8 +40,8 @@ struct background {
     _Atomic bool stop;
     /* The upkeep thread's own. */
     struct gc_sweep sweep;
-    int64_t reap_at;               /* monotonic us */
-    int64_t clock_offset, step_at; /* wall minus monotonic; when it jumped, 0 never */
+    int64_t reap_at; /* monotonic us */
+    struct clock_watch clock;
     struct complaint upkeep_error, scrub_error;
 };
 
@@ -92,24 +92,34 @@ static bool may_write(struct registry *g)
 }
 
 /* ---- upkeep ---- */
-/* The queue's times are wall times. When the clock jumps ahead, what was queued before seems due
- * long before its delay is over: then the delay is waited for by the monotonic clock. (A row queued
- * after the jump bears the new time.) What the clock did while the server was down is not known;
- * then gc_grace, counted from the start, is what protects. */
+int64_t clock_watch_look(struct clock_watch *w, int64_t wall, int64_t mono)
+{
+    int64_t jump = w->looked ? wall - mono - w->offset : 0;
+    w->offset = wall - mono;
+    w->looked = true;
+    if (jump <= CLOCK_STEP_US)
+        return 0;
+    w->stepped = true;
+    w->step_at = mono;
+    return jump;
+}
+
+bool clock_watch_settled(const struct clock_watch *w, int64_t mono, int64_t delay)
+{
+    return !w->stepped || mono - w->step_at >= delay;
+}
+
 static void watch_clock(struct background *b)
 {
-    int64_t mono = clock_mono(), offset = clock_now() - mono;
-    if (b->clock_offset != 0 && offset - b->clock_offset > CLOCK_STEP_US) {
-        b->step_at = mono;
+    int64_t jump = clock_watch_look(&b->clock, clock_now(), clock_mono());
+    if (jump > 0)
         log_line(LOG_WARN, "the clock jumped ahead: collection waits",
-                 F_INT("seconds", (offset - b->clock_offset) / 1000000));
-    }
-    b->clock_offset = offset;
+                 F_INT("seconds", jump / 1000000));
 }
 
 static bool clock_settled(const struct background *b, int64_t delay)
 {
-    return b->step_at == 0 || clock_mono() - b->step_at >= delay;
+    return clock_watch_settled(&b->clock, clock_mono(), delay);
 }
 
 static int reap(struct background *b, struct err *err)

@@ -219,6 +219,14 @@ static int stray_blob(void *arg, const struct digest *d, const struct blob_stat 
     return rc < 0 ? rc : fsck_say(f, &x, err);
 }
 
+/* Nowhere but in the trash: a blob that is in blobs/ as well is left to the collector. */
+static bool only_in_trash(struct store *s, const struct digest *d)
+{
+    struct blob_stat st;
+    auto_fd int fd = -1, any = -1;
+    return store_open_blob(s, d, &fd, &st, NULL) < 0 && store_open_any(s, d, &any, NULL) == 0;
+}
+
 static int stray_trash(void *arg, const struct digest *d, const struct blob_stat *st,
                        struct err *err)
 {
@@ -227,8 +235,9 @@ static int stray_trash(void *arg, const struct digest *d, const struct blob_stat
     (void)st;
     store_lock(f->g->store, d);
     int rc = db_read(f->g->db, known_read, &q, err);
+    bool stray = rc == 0 && !q.known && only_in_trash(f->g->store, d);
     store_unlock(f->g->store, d);
-    if (rc < 0 || q.known)
+    if (rc < 0 || !stray)
         return rc;
     struct finding x = {.code = "stray_trash",
                         .text =

@@ -160,6 +160,16 @@ void scrub_put(struct scrub *s, const struct digest *d); /* scrub_request */
 int scrub_step(struct scrub *s, struct err *err);
 
 /* ---- background.c ---- */
+/* The queue's times are wall times. When the clock jumps ahead, what was queued before seems due
+ * long before its delay is over: then the delay is waited for by the monotonic clock. (A row queued
+ * after the jump bears the new time.) What the clock did while the server was down is not known;
+ * then gc_grace, counted from the start, is what protects. */
+struct clock_watch {
+    int64_t offset, step_at; /* wall minus monotonic; monotonic time of the last jump */
+    bool looked, stepped;
+};
+int64_t clock_watch_look(struct clock_watch *w, int64_t wall, int64_t mono); /* the jump, 0 none */
+bool clock_watch_settled(const struct clock_watch *w, int64_t mono, int64_t delay);
 /* Waits, at most us; true when the threads are to end. */
 bool background_wait(struct background *b, int64_t us);
 void background_wake(struct background *b); /* settings or requests are new; NULL-safe */

@@ -426,7 +426,11 @@ static void test_a_collected_blob_is_not_called_corrupt(void **state)
 static void test_stop_in_the_middle_of_a_pause(void **state)
 {
     (void)state;
-    struct digest m, d = image("slow", "a", &m);
+    static char content[70001];
+    memset(content, 'x', sizeof content - 1);
+    content[sizeof content - 1] = 0;
+    struct digest d = box_blob(b, b->repo, content);
+    box_set(b, GC, 0);
     box_set(b, SCRUB_RATE, 1);
     sql("UPDATE blobs SET verified_at = 1", NULL);
     ok(b, registry_background_start(b->g, &b->err));
@@ -474,6 +478,23 @@ static void test_upkeep_runs_by_itself(void **state)
     assert_sound();
 }
 
+static void test_a_jump_of_the_clock(void **state)
+{
+    (void)state;
+    enum { SECOND = 1000000 };
+    struct clock_watch w = {.looked = false};
+    assert_int_equal(clock_watch_look(&w, 1000 * DAY, 5 * SECOND), 0); /* whatever it is at first */
+    assert_true(clock_watch_settled(&w, 5 * SECOND, DAY));
+    assert_int_equal(clock_watch_look(&w, 1000 * DAY + 11 * SECOND, 15 * SECOND), 0); /* slewed */
+    assert_int_equal(clock_watch_look(&w, 900 * DAY, 20 * SECOND), 0); /* back: everything waits */
+    assert_true(clock_watch_settled(&w, 20 * SECOND, DAY));
+    assert_int_equal(clock_watch_look(&w, 1900 * DAY + SECOND, 21 * SECOND), 1000 * DAY);
+    assert_false(clock_watch_settled(&w, 21 * SECOND, DAY));
+    assert_false(clock_watch_settled(&w, 20 * SECOND + DAY, DAY));
+    assert_true(clock_watch_settled(&w, 21 * SECOND + DAY, DAY));
+    assert_true(clock_watch_settled(&w, 21 * SECOND, 0));
+}
+
 static int last(void **state)
 {
     (void)state;
@@ -500,6 +521,7 @@ int main(void)
         T(test_a_collected_blob_is_not_called_corrupt),
         T(test_stop_in_the_middle_of_a_pause),
         T(test_upkeep_runs_by_itself),
+        T(test_a_jump_of_the_clock),
     };
     return cmocka_run_group_tests(tests, NULL, last);
 }
