@@ -192,6 +192,23 @@ static size_t utf8_length(const uint8_t *p, size_t n)
     return len;
 }
 
+/* Code point of a sequence that utf8_length accepted. */
+static unsigned utf8_point(const uint8_t *p, size_t len)
+{
+    unsigned c = len == 1 ? p[0] : p[0] & (0xffu >> (len + 1));
+    for (size_t i = 1; i < len; i++)
+        c = c << 6 | (p[i] & 0x3f);
+    return c;
+}
+
+/* Controls, C1 included, line separators and the marks that turn the direction of writing: a terminal
+ * or an editor would act on them. */
+static bool acts(unsigned c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069);
+}
+
 void buf_json(struct buf *b, struct str s)
 {
     const uint8_t *p = (const uint8_t *)s.p;
@@ -199,20 +216,20 @@ void buf_json(struct buf *b, struct str s)
     buf_char(b, '"');
     while (i < s.n) {
         size_t len = utf8_length(p + i, s.n - i);
-        if (len != 0 && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\' && p[i] != 0x7f) {
+        unsigned c = len ? utf8_point(p + i, len) : 0xfffd;
+        if (len != 0 && !acts(c) && c != '"' && c != '\\') {
             i += len;
             continue;
         }
         buf_add(b, s.p + start, i - start);
-        if (len == 0)
-            buf_cstr(b, "\\ufffd");
-        else if (p[i] == '"' || p[i] == '\\')
-            buf_add(b, (char[]){'\\', (char)p[i]}, 2);
-        else if (p[i] == '\n')
+        if (c == '"' || c == '\\')
+            buf_add(b, (char[]){'\\', (char)c}, 2);
+        else if (c == '\n')
             buf_cstr(b, "\\n");
         else
-            buf_printf(b, "\\u%04x", (unsigned)p[i]);
-        start = ++i;
+            buf_printf(b, "\\u%04x", c);
+        i += len ? len : 1;
+        start = i;
     }
     buf_add(b, s.p + start, i - start);
     buf_char(b, '"');
