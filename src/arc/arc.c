@@ -43,11 +43,44 @@ struct arc_writer {
     struct archive_entry *entry;
     char *piece;
     int fd;
+    int sys;     /* errno of the first write that failed */
+    bool cut;    /* nothing goes out any more */
     int64_t bytes;
     arc_progress progress;
     void *arg;
     bool failed, finished;
 };
+
+/* Always succeeds for libarchive, which would leak its buffer and forget errno; `sys` is looked at after
+ * each of its calls. */
+static la_ssize_t write_block(struct archive *a, void *arg, const void *p, size_t n)
+{
+    struct arc_writer *w = arg;
+    const char *at = p;
+    size_t left = n;
+    (void)a;
+    while (left > 0 && w->sys == 0 && !w->cut) {
+        ssize_t done = write(w->fd, at, left);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0) {
+            w->sys = done < 0 ? errno : EIO;
+            break;
+        }
+        at += done;
+        left -= (size_t)done;
+    }
+    return (la_ssize_t)n;
+}
+
+static int writer_failed(struct arc_writer *w, struct err *err, const char *what)
+{
+    w->failed = true;
+    if (w->sys == 0)
+        return failed(w->a, err, ERR_IO, what);
+    errno = w->sys;
+    return err_sys(err, ERR_IO, "cannot %s", what);
+}
 
 int arc_writer_open(struct arc_writer **ret, int fd, arc_progress progress, void *arg, struct err *err)
 {
@@ -62,9 +95,8 @@ int arc_writer_open(struct arc_writer **ret, int fd, arc_progress progress, void
     if (archive_write_set_format_pax_restricted(w->a) != ARCHIVE_OK ||
         archive_write_set_bytes_per_block(w->a, PIECE) != ARCHIVE_OK ||
         archive_write_set_bytes_in_last_block(w->a, 1) != ARCHIVE_OK ||
-        archive_write_open_fd(w->a, fd) != ARCHIVE_OK) {
-        int rc = failed(w->a, err, ERR_IO, "begin an archive");
-        w->failed = true;
+        archive_write_open2(w->a, w, NULL, write_block, NULL, NULL) != ARCHIVE_OK) {
+        int rc = writer_failed(w, err, "begin an archive");
         arc_writer_free(w);
         return rc;
     }
@@ -87,9 +119,8 @@ static int write_head(struct arc_writer *w, const char *name, int64_t size, stru
     archive_entry_set_perm(w->entry, 0600);
     archive_entry_set_size(w->entry, size);
     archive_entry_set_mtime(w->entry, 0, 0);
-    if (archive_write_header(w->a, w->entry) != ARCHIVE_OK)
-        return broken(w, failed(w->a, err, ERR_IO, "write an archive entry"));
-    return 0;
+    int rc = archive_write_header(w->a, w->entry);
+    return rc == ARCHIVE_OK && w->sys == 0 ? 0 : writer_failed(w, err, "write an archive entry");
 }
 
 static int write_piece(struct arc_writer *w, const char *p, size_t n, struct err *err)
@@ -97,8 +128,8 @@ static int write_piece(struct arc_writer *w, const char *p, size_t n, struct err
     while (n > 0) {
         size_t part = n < PIECE ? n : PIECE;
         la_ssize_t done = archive_write_data(w->a, p, part);
-        if (done <= 0)
-            return broken(w, failed(w->a, err, ERR_IO, "write an archive"));
+        if (done <= 0 || w->sys != 0)
+            return writer_failed(w, err, "write an archive");
         p += done;
         n -= (size_t)done;
         w->bytes += done;
@@ -138,8 +169,8 @@ int arc_add_fd(struct arc_writer *w, const char *name, int from, int64_t size, s
 int arc_finish(struct arc_writer *w, struct err *err)
 {
     BUG_ON(w->failed || w->finished);
-    if (archive_write_close(w->a) != ARCHIVE_OK)
-        return broken(w, failed(w->a, err, ERR_IO, "finish an archive"));
+    if (archive_write_close(w->a) != ARCHIVE_OK || w->sys != 0)
+        return writer_failed(w, err, "finish an archive");
     w->finished = true;
     if (fsync(w->fd) < 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP)
         return err_sys(err, ERR_IO, "cannot make the archive durable");
@@ -150,8 +181,7 @@ void arc_writer_free(struct arc_writer *w)
 {
     if (w == NULL)
         return;
-    if (!w->finished) /* else libarchive would write a clean end */
-        (void)archive_write_fail(w->a);
+    w->cut = true; /* an archive that was not finished gets no clean end */
     (void)archive_write_free(w->a);
     archive_entry_free(w->entry);
     free(w->piece);
