@@ -55,21 +55,11 @@ static int op_fsck(struct app *a, json_t *args, const struct control_out *out, s
 {
     struct relay r = {out, NULL};
     int64_t problems = 0;
-    struct buf report;
-    buf_init(&report, 1 << 20);
-    int rc = db_check(a->db, &report, err);
-    if (rc == 0 && report.n > 0) {
-        problems++;
-        rc = out->line(out->arg, "item", json_pack("{s:s,s:s%}", "problem", "database", "detail", report.p, report.n), err);
-    }
-    buf_release(&report);
-    int64_t found = 0;
-    if (rc == 0)
-        rc = registry_fsck(a->registry, flag_arg(args, "full"), flag_arg(args, "repair"), relay, &r, &found, err);
+    int rc = registry_fsck(a->registry, flag_arg(args, "full"), flag_arg(args, "repair"), relay, &r, &problems, err);
     if (rc == 0) {
         if (!r.done)
             r.done = json_object();
-        json_object_set_new(r.done, "problems", json_integer(problems + found));
+        json_object_set_new(r.done, "problems", json_integer(problems));
     }
     return finish(&r, rc, err);
 }

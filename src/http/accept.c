@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ACCEPT_TURN = 64, REST_US = 200000 };
+enum { ACCEPT_TURN = 64, REST_US = 200000, UNSENT_MAX = 128 << 10 };
 
 static void watch(struct http_loop *l, int op)
 {
@@ -84,10 +84,12 @@ static SSL *new_ssl(struct http_server *s, int fd)
 static void adopt(struct http_loop *l, int fd, const struct sockaddr_storage *from)
 {
     struct http_server *s = l->server;
-    int one = 1;
+    int one = 1, unsent = UNSENT_MAX;
     uint8_t addr[16];
     address(from, addr);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    /* Unsent bytes of slow readers are the kernel's memory, which all connections share. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     struct http_conn *c = conn_new(&s->loops[s->next_loop++ % (unsigned)s->n_loops], fd);
     if (atomic_load(&s->n_conns) >= s->max_conns || !limit_connection(s, c, addr)) {
         refuse(fd);

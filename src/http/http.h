@@ -102,6 +102,8 @@ void http_send_buf(struct http_req *r, struct buf *body); /* takes the buffer's 
 void http_send_shared(struct http_req *r, struct str head, struct str body, struct shared *owner);
 /* sendfile of [offset, offset+length) of fd; the server closes fd. */
 void http_send_file(struct http_req *r, int fd, int64_t offset, int64_t length);
+/* As http_send_file, from a descriptor that owner keeps open; owner is referenced until it was sent. */
+void http_send_shared_file(struct http_req *r, int fd, int64_t offset, int64_t length, struct shared *owner);
 /* `length` bytes made by pull on a worker, random access by offset (it may be asked again for an
  * offset that a slow client had not taken). A negative result cuts the connection. */
 typedef int (*http_pull)(void *arg, int64_t offset, void *p, size_t cap, size_t *ret_n, struct err *err);

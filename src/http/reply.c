@@ -119,6 +119,12 @@ void http_send_file(struct http_req *r, int fd, int64_t offset, int64_t length)
     q->file_offset = offset;
 }
 
+void http_send_shared_file(struct http_req *r, int fd, int64_t offset, int64_t length, struct shared *owner)
+{
+    http_send_file(r, fd, offset, length);
+    request_of(r)->owner = shared_ref(owner);
+}
+
 void http_send_pull(struct http_req *r, int64_t length, http_pull pull, void *arg)
 {
     struct request *q = answer(r, OUT_PULL, length);

@@ -42,10 +42,10 @@ static void clear(struct request *q)
     }
     if (r->who != NULL || r->gate != NULL)
         r->server->gate.release(r);
+    if (q->file >= 0 && q->owner == NULL) /* else it is the owner's */
+        close(q->file);
     shared_unref(q->owner);
     q->owner = NULL;
-    if (q->file >= 0)
-        close(q->file);
     q->file = -1;
     buf_release(&q->owned);
     buf_release(&q->body);

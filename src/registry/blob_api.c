@@ -79,30 +79,55 @@ static void send_multipart(struct http_req *r, int fd, const struct range_set *s
     http_send_pull(r, multipart_length(&p->layout), parts_pull, p);
 }
 
-/* Sends from a file whose bytes are known to be good. Takes fd. */
-static void send_good(struct http_req *r, int fd, struct str digest, int64_t size)
+/* A file to send from: one's own descriptor, or a shared one. Whoever answers takes it. */
+struct source {
+    int fd;
+    struct blob_file *file; /* NULL: fd is ours */
+};
+
+static void source_drop(struct source s)
+{
+    if (s.file)
+        shared_unref(&s.file->shared);
+    else
+        (void)close(s.fd);
+}
+
+static void source_send(struct http_req *r, struct source s, int64_t first, int64_t length)
+{
+    if (s.file) {
+        http_send_shared_file(r, s.fd, first, length, &s.file->shared);
+        shared_unref(&s.file->shared);
+    } else {
+        http_send_file(r, s.fd, first, length);
+    }
+}
+
+/* Sends from a file whose bytes are known to be good. */
+static void send_good(struct http_req *r, struct source s, struct str digest, int64_t size)
 {
     struct range_set set = {.n = 0};
     enum range_result kind = wanted_ranges(r, digest, size, &set);
     metric_add(METRIC_BLOBS_SERVED, 1);
     if (kind == RANGE_UNSATISFIABLE) {
-        (void)close(fd);
+        source_drop(s);
         send_unsatisfiable(r, size);
     } else if (kind == RANGE_PARTS && set.n > 1) {
+        BUG_ON(s.file != NULL); /* the fast path leaves these to a worker */
         http_add(r, "Docker-Content-Digest", digest);
         http_addf(r, "ETag", "\"%.*s\"", STR_FMT(digest));
-        send_multipart(r, fd, &set, size);
+        send_multipart(r, s.fd, &set, size);
     } else if (kind == RANGE_PARTS) {
         int64_t first = set.v[0].first, length = set.v[0].last - first + 1;
         http_status(r, 206);
         add_head(r, digest);
         http_addf(r, "Content-Range", "bytes %lld-%lld/%lld", (long long)first,
                   (long long)set.v[0].last, (long long)size);
-        http_send_file(r, fd, first, length);
+        source_send(r, s, first, length);
     } else {
         http_status(r, 200);
         add_head(r, digest);
-        http_send_file(r, fd, 0, size);
+        source_send(r, s, 0, size);
     }
 }
 
@@ -118,12 +143,12 @@ static bool not_modified(struct http_req *r, struct str digest)
 }
 
 /* HEAD and GET of a good file: HEAD sends nothing, but the file was seen to be there. */
-static void answer_good(struct http_req *r, int fd, struct str digest, int64_t size)
+static void answer_good(struct http_req *r, struct source s, struct str digest, int64_t size)
 {
     if (not_modified(r, digest))
-        (void)close(fd);
+        source_drop(s);
     else
-        send_good(r, fd, digest, size);
+        send_good(r, s, digest, size);
 }
 
 bool blob_fast(struct http_req *r)
@@ -145,15 +170,15 @@ bool blob_fast(struct http_req *r)
     metric_add(fact ? METRIC_CACHE_HIT : METRIC_CACHE_MISS, 1);
     if (!fact || !gc_undisturbed(ticket))
         return false;
-    int fd;
+    struct blob_file *file;
     struct blob_stat st;
-    if (store_open_blob(g->store, &d, &fd, &st, NULL) < 0)
+    if (blob_file_open(g, r->loop_index, &d, &fact->row, &file, &st, NULL) < 0)
         return false; /* gone or quarantined: the worker finds out */
     if (!is_verified(g, &fact->row, &st)) {
-        (void)close(fd);
+        shared_unref(&file->shared);
         return false;
     }
-    answer_good(r, fd, r->parts[1], st.size);
+    answer_good(r, (struct source){file->fd, file}, r->parts[1], st.size);
     return true;
 }
 
@@ -209,7 +234,7 @@ static int answer_unverified(struct http_req *r, struct registry *g, const struc
         return 0;
     }
     if (r->method == HTTP_HEAD) { /* no bytes are sent: whoever GETs them next has them checked */
-        answer_good(r, fd, r->parts[1], size);
+        answer_good(r, (struct source){fd, NULL}, r->parts[1], size);
         return 0;
     }
     (void)close(fd);
@@ -222,7 +247,7 @@ static int answer_unverified(struct http_req *r, struct registry *g, const struc
     if (rc < 0 || (rc = store_open_blob(g->store, d, &fd, &st, err)) < 0)
         return rc;
     blob_verified(r->server, g, d, &st);
-    answer_good(r, fd, r->parts[1], st.size);
+    answer_good(r, (struct source){fd, NULL}, r->parts[1], st.size);
     return 0;
 }
 
@@ -254,7 +279,7 @@ int blob_get_run(struct http_req *r, struct err *err)
     remember(r, g, &q.row, gen);
     if (!is_verified(g, &q.row, &st))
         return answer_unverified(r, g, &q.digest, fd, st.size, err);
-    answer_good(r, fd, r->parts[1], st.size);
+    answer_good(r, (struct source){fd, NULL}, r->parts[1], st.size);
     return 0;
 }
 

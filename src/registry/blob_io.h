@@ -7,6 +7,18 @@
 
 enum { VERIFY_HOLD = 64 << 10, VERIFY_FIRST_MAX = 1 << 20 };
 
+/* ---- blob_file.c */
+struct blob_file {
+    struct shared shared;
+    struct blob_file *next, **bucket;
+    struct digest digest;
+    int fd;
+};
+struct blob_files *blob_files_new(size_t loops); /* one for each loop, in one piece; free() it */
+/* Loop thread: a reference to the open file, and what it looks like now; row: as it was verified. */
+int blob_file_open(struct registry *g, int loop, const struct digest *d, const struct blob_row *row,
+                   struct blob_file **ret, struct blob_stat *ret_stat, struct err *err);
+
 /* First member of what stands in r->ctx of a blob GET: blob_get_done closes it. */
 struct blob_io {
     int fd;

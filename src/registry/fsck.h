@@ -89,7 +89,8 @@ int fsck_tx_drop_link(struct db_tx *tx, const struct fsck_link *l, struct err *e
 struct fsck_upload {
     char id[UPLOAD_ID_LEN + 1], name[NAME_MAX_BYTES + 1];
     int64_t user_id, size;
-    bool found; /* its file, with all its bytes */
+    bool seen;  /* its file, of any length */
+    bool found; /* with all its bytes */
 };
 int fsck_tx_uploads(struct db_tx *tx, const char *after, struct fsck_upload *rows, size_t *ret_n,
                     struct err *err);

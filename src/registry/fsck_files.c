@@ -293,6 +293,8 @@ static int see_upload(void *arg, const char *name, const struct blob_stat *st)
 {
     struct uploads_page *q = arg;
     struct fsck_upload *u = bsearch(name, q->rows, q->n, sizeof *q->rows, by_id);
+    if (u)
+        u->seen = true;
     if (u && st->size >= u->size)
         u->found = true;
     return 0;
@@ -351,13 +353,15 @@ static int check_upload(struct fsck *f, struct fsck_upload *u, struct err *err)
         rc = staging_remove(f->g->store, u->id, err);
     if (rc < 0 || !lost)
         return rc;
-    return fsck_say(f,
-                    &(struct finding){.code = "upload_lost",
-                                      .text = "acknowledged bytes of an open upload are missing",
-                                      .upload = u->id,
-                                      .repository = u->name,
-                                      .repaired = f->repair},
-                    err);
+    /* The rename of a commit takes the file before the transaction takes the row. Cut in between,
+     * the client has no answer and starts again; the reaper drops the row. */
+    struct finding cut = {.code = "upload_cut", .text = "the commit of this upload was cut off", .note = true};
+    struct finding lost_bytes = {.code = "upload_lost", .text = "acknowledged bytes of an open upload are missing"};
+    struct finding *x = u->seen ? &lost_bytes : &cut;
+    x->upload = u->id;
+    x->repository = u->name;
+    x->repaired = f->repair;
+    return fsck_say(f, x, err);
 }
 
 /* Files of sessions without a row are the reaper's: their bytes were never acknowledged. */

@@ -1,4 +1,5 @@
 /* The registry object, its settings, and the table of its routes. */
+#include "registry/blob_io.h"
 #include "registry/registry_int.h"
 
 #include <stdarg.h>
@@ -27,6 +28,7 @@ int registry_new(struct registry **ret, const struct registry_options *o, struct
     g->caches = mem_zalloc(size_mul((size_t)g->loops, sizeof *g->caches));
     for (int i = 0; i < g->loops; i++)
         g->caches[i] = cache_new(o->cache_bytes / (size_t)g->loops);
+    g->files = blob_files_new((size_t)g->loops);
     int rc = upload_table_new(g, err);
     if (rc < 0) {
         registry_free(g);
@@ -45,6 +47,7 @@ void registry_free(struct registry *g)
     for (int i = 0; i < g->loops; i++)
         cache_free(g->caches[i]);
     free(g->caches);
+    free(g->files);
     free(g);
 }
 

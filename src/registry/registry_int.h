@@ -29,6 +29,7 @@ struct registry {
     _Atomic int64_t num[CONFIG_COUNT];
     int loops;
     struct cache **caches;                     /* one a loop, touched by that loop's thread only */
+    struct blob_files *files;                  /* likewise: open files in use (blob_file.c) */
     struct upload_table *uploads;              /* upload.c */
     struct background *background;             /* background.c; NULL until started */
     _Atomic int trash_holds;                   /* backups that are copying: trash.c */
