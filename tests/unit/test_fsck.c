@@ -377,6 +377,15 @@ static void test_uploads(void **state)
     assert_int_equal(repaired, 2);
     assert_int_equal(box_int(b, COUNT, DB_NO_ARGS), 0);
     assert_sound();
+    /* Renamed by a commit that was killed before its transaction: a note, no damage. */
+    char path[160];
+    upload_unclaim(b->g, upload(id), false);
+    (void)snprintf(path, sizeof path, "%s/uploads/%s", b->dir, id);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(check(false, false), 0);
+    said("upload_cut");
+    assert_int_equal(check(false, true), 0);
+    assert_int_equal(box_int(b, COUNT, DB_NO_ARGS), 0);
 }
 
 /* ---- the threads ---- */
