@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -19,30 +20,10 @@ enum { READERS_BESIDE_WORKERS = 4, SEED_BYTES = 32 };
 struct ident *ident_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->ident; }
 struct registry *registry_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->registry; }
 
-/* Makes the directory and its parents; each new name is on stable storage when it returns 0. */
-static int make_directory(const char *dir, struct err *err)
-{
-    char path[4096];
-    int n = snprintf(path, sizeof path, "%s", dir);
-    if (n <= 0 || (size_t)n >= sizeof path)
-        return err_set(err, ERR_USAGE, "data: the path is too long or empty");
-    for (char *p = path + 1;; p++) {
-        if (*p != '/' && *p != '\0')
-            continue;
-        char c = *p;
-        *p = '\0';
-        if (mkdir(path, 0700) != 0 && errno != EEXIST)
-            return err_sys(err, ERR_IO, "cannot make the data directory %s", path);
-        *p = c;
-        if (c == '\0')
-            return 0;
-    }
-}
-
 int app_lock(const char *dir, bool create, int *ret_fd, struct err *err)
 {
     char path[4200];
-    int rc = create ? make_directory(dir, err) : 0;
+    int rc = create ? store_make_dir(dir, err) : 0;
     if (rc < 0)
         return rc;
     snprintf(path, sizeof path, "%.4000s/berth.lock", dir);
@@ -54,6 +35,16 @@ int app_lock(const char *dir, bool create, int *ret_fd, struct err *err)
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         return err_set(err, ERR_UNAVAILABLE, "another process uses the data directory %s", dir);
     *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+int app_become_owner(const char *dir, struct err *err)
+{
+    struct stat st;
+    if (geteuid() != 0 || stat(dir, &st) != 0 || st.st_uid == 0)
+        return 0;
+    if (setgroups(0, NULL) != 0 || setgid(st.st_gid) != 0 || setuid(st.st_uid) != 0)
+        return err_sys(err, ERR_DENIED, "cannot become the owner of %s", dir);
     return 0;
 }
 

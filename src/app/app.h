@@ -28,6 +28,9 @@ int app_open(struct app **ret, struct config *config, enum app_mode mode, bool c
 void app_close(struct app *a);
 /* DATA/berth.lock: only its holder opens database and store. *ret_fd -1 and ERR_UNAVAILABLE when held. */
 int app_lock(const char *dir, bool create, int *ret_fd, struct err *err);
+/* A command that root runs becomes the owner of the data directory, so that it leaves no file behind
+ * that the server cannot open. Nothing without root, or when root owns it. */
+int app_become_owner(const char *dir, struct err *err);
 /* berth serve: opens, makes the first administrator, says "ready on URL", reloads, drains. Returns the
  * exit code. Takes config. */
 int app_serve(struct config *config, const char *config_file, const char *const *flags);

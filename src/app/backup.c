@@ -422,7 +422,9 @@ int restore_run(struct config *config, int fd, const struct control_out *out, st
     struct restore r = {.progress = {.out = out}, .dir = config_text(config, DATA), .url = config_text(config, DATABASE)};
     auto_fd int lock = -1;
     buf_init(&r.text, LINE_MAX);
-    int rc = secret_setup(err);
+    int rc = app_become_owner(r.dir, err);
+    if (rc == 0)
+        rc = secret_setup(err);
     if (rc == 0 && (rc = app_lock(r.dir, true, &lock, err)) == 0 && (rc = check_empty(r.dir, err)) == 0)
         rc = restore_into(&r, fd, err);
     arc_reader_free(r.arc);

@@ -64,7 +64,12 @@ static int run_here(struct config *config, const struct control_op *op, json_t *
         config_free(config);
         return err_set(err, ERR_UNAVAILABLE, "no server runs on this data directory");
     }
-    int rc = app_open(&a, config, APP_COMMAND, false, err);
+    int rc = app_become_owner(config_text(config, DATA), err);
+    if (rc < 0) {
+        config_free(config);
+        return rc;
+    }
+    rc = app_open(&a, config, APP_COMMAND, false, err);
     if (rc < 0)
         return rc;
     json_object_set_new(args, "fd", json_integer(fd));

@@ -52,8 +52,11 @@ static int ready_run(struct http_req *r, struct err *err)
 
 static int metrics_run(struct http_req *r, struct err *err)
 {
-    (void)err;
+    struct app *a = http_ctx(r);
+    int64_t space;
     struct buf b;
+    if (store_free_bytes(a->store, &space, err) == 0) /* others fill the volume, too */
+        metric_set(METRIC_STORE_FREE, space);
     buf_init(&b, METRICS_MAX);
     metric_render(&b);
     http_status(r, 200);
