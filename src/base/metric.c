@@ -140,11 +140,12 @@ static void render_histogram(struct buf *out, const char *name, struct block *to
     buf_printf(out, "%s_sum %.6f\n%s_count %lu\n", name, (double)total->sum_us / 1e6, name, below);
 }
 
+static int64_t started;
+
+__attribute__((constructor)) static void note_start(void) { started = clock_now(); }
+
 static void render_process(struct buf *out)
 {
-    static int64_t started;
-    if (started == 0)
-        started = clock_now();
     long pages = 0;
     FILE *f = fopen("/proc/self/statm", "re");
     if (f != NULL) {
