@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { STORE_FORMAT = 1, STORE_JSON_MAX = 4096 };
+enum { STORE_FORMAT = 1, STORE_JSON_MAX = 4096, STORE_PATH_MAX = 4096 };
 
 /* `sync` turns true when an entry was made. */
 static int make_dir(struct store *s, int at, const char *name, bool *sync, struct err *err)
@@ -132,27 +132,57 @@ static int check_volume(struct store *s, struct err *err)
     return 0;
 }
 
-/* Makes the data directory itself when it is missing; its parent must exist. */
+/* fsync of the directory that holds `path`; one that may not be opened is not ours to sync. */
+static int sync_parent(const char *path, struct err *err)
+{
+    auto_free char *copy = mem_strdup(path);
+    auto_fd int parent = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0 && errno == EACCES)
+        return 0;
+    if (parent < 0)
+        return store_read_failed(err, "open the parent of", path);
+    metric_add(METRIC_FSYNCS, 1);
+    if (step_fault("store.create.parentsync") == 0 && fsync(parent) == 0 &&
+        step_fault("store.create.parentsync.done") == 0)
+        return 0;
+    return err_sys(err, ERR_IO, "cannot make the directory %s durable", path);
+}
+
+/* Synced whether made here or found, for a creation that was cut may have made them. */
+int store_make_dir(const char *dir, struct err *err)
+{
+    char path[STORE_PATH_MAX], json[STORE_PATH_MAX + 16];
+    int n = snprintf(path, sizeof path, "%s", dir);
+    if (n <= 0 || (size_t)n >= sizeof path)
+        return err_set(err, ERR_USAGE, "data: the path is too long or empty");
+    snprintf(json, sizeof json, "%s/store.json", path);
+    if (access(json, F_OK) == 0)
+        return 0;
+    for (char *p = path + 1;; p++) {
+        char c = *p;
+        if (c != '/' && c != '\0')
+            continue;
+        *p = '\0';
+        if (mkdir(path, 0700) < 0 && errno != EEXIST)
+            return err_sys(err, ERR_IO, "cannot make the data directory %s", path);
+        int rc = sync_parent(path, err);
+        if (rc < 0 || c == '\0')
+            return rc;
+        *p = c;
+    }
+}
+
 static int open_root(struct store *s, const char *dir, bool create, struct err *err)
 {
-    bool made = create && mkdir(dir, 0700) == 0;
-    if (create && !made && errno != EEXIST)
-        return err_sys(err, ERR_IO, "cannot make the data directory %s", dir);
+    int rc = create ? store_make_dir(dir, err) : 0;
+    if (rc < 0)
+        return rc;
     s->root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->root < 0)
         return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
                        "cannot open the data directory %s", dir);
-    char *path = realpath(dir, NULL);
-    if (path == NULL)
-        return err_sys(err, ERR_IO, "cannot resolve the data directory %s", dir);
-    s->dir = path;
-    if (!made)
-        return 0;
-    auto_free char *copy = mem_strdup(path);
-    auto_fd int parent = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (parent < 0)
-        return errno == EACCES ? 0 : store_read_failed(err, "open the parent of", s->dir);
-    return store_sync_plain(s, parent, STEP("store.create.parentsync"), err);
+    s->dir = realpath(dir, NULL);
+    return s->dir ? 0 : err_sys(err, ERR_IO, "cannot resolve the data directory %s", dir);
 }
 
 int store_layout_open(struct store *s, const char *dir, bool create, struct err *err)

@@ -22,6 +22,9 @@
 #include "base/digest.h"
 
 struct store;
+/* Makes the directory and those above it, durably, unless it is a complete store already. store_open with
+ * create calls it; who must put a lock file there first calls it before. */
+int store_make_dir(const char *dir, struct err *err);
 int store_open(struct store **ret, const char *data_dir, bool create, struct err *err);
 void store_close(struct store *s);
 bool store_failed(const struct store *s);

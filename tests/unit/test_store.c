@@ -228,7 +228,10 @@ static void creation_is_asked_for(void **state)
     assert_null(other);
     ok(store_open(&other, where, true, &err));
     store_close(other);
-    snprintf(where, sizeof where, "%s/no/such/parent", base);
+    snprintf(where, sizeof where, "%s/none/of/these", base);
+    ok(store_open(&other, where, true, &err));
+    store_close(other);
+    snprintf(where, sizeof where, "%s/none/store.json/no/directory", base);
     fails(store_open(&other, where, true, &err), ERR_IO);
 }
 
