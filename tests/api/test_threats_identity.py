@@ -368,7 +368,7 @@ def test_T17_private_and_absent_are_byte_equal(hub, alice, bob, anon, repo):
         assert len(a.body) == len(b.body)
         assert there not in c.get("/v2/_catalog").json()["repositories"]
         page = c.get("/v2/_catalog?n=1000&last=%s" % there[:-1]).json()["repositories"]
-        assert not [n for n in page if n.startswith("alice/")]
+        assert not [n for n in page if n.startswith(repo)]
 
 
 def test_T17_deleted_and_private_again(hub, alice, bob, admin, repo):
