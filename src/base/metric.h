@@ -47,7 +47,8 @@
     X(GC_OVERDUE, GAUGE, "berth_gc_overdue_rows", "", "Rows past their review time")               \
     X(SCRUB_BLOBS, COUNTER, "berth_scrub_blobs_total", "", "Blobs re-hashed")                      \
     X(SCRUB_BYTES, COUNTER, "berth_scrub_bytes_total", "", "Bytes re-hashed")                      \
-    X(SCRUB_CORRUPT, COUNTER, "berth_scrub_corrupt_total", "", "Blobs found corrupt and quarantined")
+    X(SCRUB_CORRUPT, COUNTER, "berth_scrub_corrupt_total", "", "Blobs found corrupt and quarantined") \
+    X(SCRUB_OVERDUE, GAUGE, "berth_scrub_overdue_seconds", "", "How long the blob that waits longest is past its scrub period")
 
 enum metric_id {
 #define X(id, type, name, labels, help) METRIC_##id,

@@ -178,6 +178,15 @@ static void rewind_walk(struct scrub *s)
     s->failures = false;
 }
 
+/* The first of a page waits longest: the walk goes by the time of the last verification. */
+static void note_overdue(const struct scrub *s, int64_t period)
+{
+    if (s->n_page == 0 && s->after.verified_at != INT64_MIN)
+        return; /* the end of a walk, not an empty one */
+    int64_t late = s->n_page > 0 ? clock_now() - period - s->page[0].verified_at : 0;
+    metric_set(METRIC_SCRUB_OVERDUE, late > 0 ? late / 1000000 : 0);
+}
+
 static int walk_step(struct scrub *s, struct err *err)
 {
     int64_t period = registry_num(s->g, SCRUB_PERIOD);
@@ -185,6 +194,7 @@ static int walk_step(struct scrub *s, struct err *err)
     int rc = db_read(s->g->db, page_read, s, err);
     if (rc < 0)
         return rc;
+    note_overdue(s, period);
     if (s->n_page == 0) {
         rewind_walk(s);
         return 0;
