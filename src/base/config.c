@@ -176,6 +176,15 @@ static bool env_key(struct str name, char out[64])
     return true;
 }
 
+/* A value and a file for it: which one was meant is not ours to guess. */
+static int given_twice(const struct config *c, int k, struct err *err)
+{
+    if (str_starts(str_of(c->origin[k]), STR_LIT("environment")) ||
+        str_starts(str_of(c->origin[k]), STR_LIT("file from ")))
+        return err_set(err, ERR_USAGE, "%s: set either the variable or its _FILE, not both", keys[k].name);
+    return 0;
+}
+
 static int env_one(struct config *c, const char *entry, struct err *err)
 {
     struct str value = str_of(entry), name;
@@ -187,14 +196,14 @@ static int env_one(struct config *c, const char *entry, struct err *err)
     char key[64], place[PLACE_MAX];
     int k = env_key(bare, key) ? config_find(str_of(key)) : -1;
     if (k >= 0)
-        return set(c, k, value, "environment", err);
+        return given_twice(c, k, err) < 0 ? ERR_USAGE : set(c, k, value, "environment", err);
     snprintf(place, sizeof place, "environment %.*s", (int)(name.n > 100 ? 100 : name.n), name.p);
     if (str_ends(bare, STR_LIT("_FILE"))) {
         bare.n -= 5;
         k = env_key(bare, key) ? config_find(str_of(key)) : -1;
         if (k >= 0 && keys[k].type == CONFIG_SECRET) {
             snprintf(place, sizeof place, "file from %.*s", (int)(name.n > 100 ? 100 : name.n), name.p);
-            return set_from_file(c, k, value.p, place, err);
+            return given_twice(c, k, err) < 0 ? ERR_USAGE : set_from_file(c, k, value.p, place, err);
         }
     }
     struct str shown = env_key(bare, key) ? str_of(key) : bare;

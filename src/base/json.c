@@ -119,12 +119,10 @@ static bool scan_number(struct scan *s)
     size_t from = s->at;
     if (peek(s) == '-')
         s->at++;
-    bool zero = peek(s) == '0';
+    size_t first = s->at;
     if (!scan_digits(s))
         return false;
-    if (zero && s->p[s->at - 1] != '0')
-        return fail(s, "number with a leading zero");
-    if (zero && s->at - from > 2)
+    if (s->p[first] == '0' && s->at - first > 1)
         return fail(s, "number with a leading zero");
     if (peek(s) == '.') {
         s->at++;

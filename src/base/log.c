@@ -11,7 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 16384, THREAD_MAX_BYTES = 1 << 20, FLUSH_US = 100000 };
+enum {
+    VALUE_MAX_BYTES = 2048,  /* of a field as given */
+    FIELD_MAX_BYTES = 4096,  /* and as it stands in the line */
+    LINE_MAX_BYTES = 65536,  /* 15 of the longest fields */
+    THREAD_MAX_BYTES = 1 << 20,
+    FLUSH_US = 100000,
+};
 
 struct thread_log {
     pthread_mutex_t lock; /* uncontended but while the writer swaps the buffer */
@@ -163,6 +169,20 @@ static void add_time(struct buf *b, bool json)
     }
 }
 
+/* Cut where its escaped form (up to six bytes for one) would pass the field's share of the line. */
+static struct str cut_value(struct str s)
+{
+    size_t n = 0, cost = 2;
+    while (n < s.n && n < VALUE_MAX_BYTES) {
+        bool plain = s.p[n] >= ' ' && s.p[n] < 0x7f && s.p[n] != '"' && s.p[n] != '\\';
+        cost += plain ? 1 : 6;
+        if (cost > FIELD_MAX_BYTES)
+            break;
+        n++;
+    }
+    return (struct str){s.p, n};
+}
+
 static void add_field(struct buf *b, const struct log_field *f, bool json)
 {
     if (json) {
@@ -178,9 +198,7 @@ static void add_field(struct buf *b, const struct log_field *f, bool json)
         buf_i64(b, f->i);
         return;
     }
-    struct str s = f->s;
-    if (s.n > 2048)
-        s.n = 2048;
+    struct str s = cut_value(f->s);
     bool plain = !json && s.n != 0;
     for (size_t i = 0; plain && i < s.n; i++)
         plain = s.p[i] > ' ' && s.p[i] < 0x7f && s.p[i] != '"' && s.p[i] != '=';
@@ -205,8 +223,8 @@ static void add_line(struct buf *b, enum log_level level, const char *msg,
     } else {
         add_time(b, false);
         buf_cstr(b, upper[level]);
-        for (const char *p = msg; *p != '\0'; p++)
-            buf_char(b, (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
+        for (const char *p = msg; *p != '\0'; p++) /* no control of any encoding reaches a terminal */
+            buf_char(b, *p < ' ' || *p == 0x7f ? '?' : *p);
     }
     for (size_t i = 0; i < n; i++)
         add_field(b, &f[i], state.json);
@@ -222,15 +240,19 @@ void log_fields(enum log_level level, const char *msg, const struct log_field *f
     if (level < LOG_WARN && atomic_load_explicit(&state.running, memory_order_relaxed)) {
         struct thread_log *t = log_of_thread();
         pthread_mutex_lock(&t->lock);
-        if (t->lines.n > THREAD_MAX_BYTES - LINE_MAX_BYTES)
-            atomic_fetch_add(&state.dropped, 1);
-        else
+        size_t before = t->lines.n;
+        if (before <= THREAD_MAX_BYTES - LINE_MAX_BYTES)
             add_line(&t->lines, level, msg, f, n);
+        if (t->lines.n == before || t->lines.overflow) { /* a whole line or none */
+            t->lines.n = before;
+            t->lines.overflow = false;
+            atomic_fetch_add(&state.dropped, 1);
+        }
         pthread_mutex_unlock(&t->lock);
         return;
     }
     struct buf b;
-    buf_init(&b, 65536);
+    buf_init(&b, THREAD_MAX_BYTES);
     add_line(&b, level, msg, f, n);
     write_all(b.p, b.n);
     buf_release(&b);
