@@ -155,7 +155,8 @@ int proxies_load(struct http_server *s, const char *text)
         struct cidr *c = &l->net[l->n];
         if (!parse_address(addr, c->addr))
             continue; /* config.c refused it already */
-        if (bits.p != NULL && str_u64(bits, &n) && is_v4(c->addr))
+        bool dotted = memchr(addr.p, ':', addr.n) == NULL; /* ::ffff:a.b.c.d/n counts all 128 bits itself */
+        if (bits.p != NULL && str_u64(bits, &n) && dotted)
             n += 96;
         c->bits = (int)n;
         l->n++;
