@@ -21,7 +21,7 @@ test-deps: deps
 bench-deps: deps
 	@tools/install-packages tools/packages.build tools/packages.bench
 build: deps
-	@test -f build/build.ninja || meson setup build --buildtype=release --prefix=$(PREFIX) >/dev/null
+	@test -f build/build.ninja || meson setup build --buildtype=release -Dtests=false --prefix=$(PREFIX) >/dev/null
 	@ninja -C build
 run: build
 	@tools/run-hints "$(LISTEN)" &
