@@ -90,6 +90,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     struct str rest = {(const char *)data + 1, size - 1}, first;
+    for (size_t i = 2; i < size; i++) /* refused by the head's parser; \n parts the two here */
+        if ((data[i] < 0x20 && data[i] != '\t' && data[i] != '\n') || data[i] == 0x7f)
+            return 0;
     if ((data[0] & 1) == 0) {
         check_authorization(rest);
         return 0;

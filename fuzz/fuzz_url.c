@@ -80,8 +80,11 @@ static void check_query(struct http_req *r, const char *name)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str in = {(const char *)data, size};
-    if (in.n == 0 || in.p[0] != '/') /* the head's parser lets nothing else through */
+    if (in.n == 0 || in.p[0] != '/')
         return 0;
+    for (size_t i = 0; i < in.n; i++) /* the head's parser lets nothing else through */
+        if (data[i] <= 0x20 || data[i] >= 0x7f || data[i] == '#')
+            return 0;
     struct http_req *r = mem_zalloc(sizeof *r);
     arena_init(&r->arena);
     r->query = in;

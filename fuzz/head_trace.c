@@ -184,11 +184,14 @@ enum trace_end head_trace(struct str stream, const struct trace_options *o, stru
     for (int i = 0; i < TRACE_MESSAGES_MAX; i++) {
         request_begin(&t, rest);
         bool more = run_message(&t, &rest, &end, err) == 1;
-        free(keep);
-        keep = mem_alloc(rest.n);
-        if (rest.n != 0)
-            memcpy(keep, rest.p, rest.n);
-        rest.p = keep;
+        if (more) { /* the rest lies in what ends now */
+            char *copy = mem_alloc(rest.n);
+            if (rest.n != 0)
+                memcpy(copy, rest.p, rest.n);
+            free(keep);
+            keep = copy;
+            rest.p = copy;
+        }
         request_end(&t);
         if (!more)
             return end;
