@@ -4,8 +4,10 @@
 usage: bench.py BERTH LOAD [--only NAME,...] [--pairs N] [--distribution BINARY] [--json FILE] [--dir DIR]
 Peers: nginx and docker-registry from Debian's packages; distribution v3 when its binary is named. Method: docs/benchmarks.md.
 """
+import http.client
 import argparse, base64, hashlib, json, os, re, resource, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
 
+http.client._MAXHEADERS = 1000  # a header for each tag
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 BASIC = "Basic " + base64.b64encode(b"admin:bench-password").decode()
 RESULTS = []
