@@ -218,6 +218,8 @@ int scrub_step(struct scrub *s, struct err *err)
     }
     if (rc == 0 && registry_num(s->g, SCRUB_RATE) > 0)
         rc = walk_step(s, err);
+    else if (rc == 0)
+        metric_set(METRIC_SCRUB_OVERDUE, 0); /* switched off */
     struct err why = {0};
     int noted = note_good(s, &why);
     if (rc >= 0 && noted < 0)

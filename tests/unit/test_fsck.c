@@ -408,6 +408,7 @@ static void test_scrub(void **state)
     uint64_t bad = metric_value(METRIC_SCRUB_CORRUPT), seen = metric_value(METRIC_SCRUB_BLOBS);
     ok(b, registry_background_start(b->g, &b->err));
     WAIT_UNTIL(state_of(&rotten) == 1 && state_of(&gone) == 1 && verified_at(&good) > 1);
+    assert_true(metric_value(METRIC_SCRUB_OVERDUE) > DAY / 1000000);
     assert_int_equal(state_of(&good), 0);
     assert_true(box_has_file(b, "quarantine", &rotten));
     assert_int_equal(state_of(&fresh), 0); /* verified within its period */
@@ -415,7 +416,7 @@ static void test_scrub(void **state)
     assert_int_equal(metric_value(METRIC_SCRUB_BLOBS) - seen, 1);
     box_set(b, SCRUB_RATE, 0);
     scrub_request(b->g, &fresh); /* somebody suspects it */
-    WAIT_UNTIL(state_of(&fresh) == 1);
+    WAIT_UNTIL(state_of(&fresh) == 1 && metric_value(METRIC_SCRUB_OVERDUE) == 0);
     registry_background_stop(b->g);
     assert_int_equal(metric_value(METRIC_SCRUB_CORRUPT) - bad, 3);
 }
