@@ -77,15 +77,16 @@ class Ledger:
             self.unknown += 1
 
     def allowed(self, key, upto=None):
-        """The values the key may have after a crash; upto: only acknowledgements up to this number count."""
+        """The values the key may have after a crash. upto: says of an acknowledgement's number whether it was given
+        before the crash (default: all were)."""
         known, maybe = [Op(None, -2.0, -1.0, 0)], []
         for op in self.keys.get(key, ()):
-            (known if op.ack is not None and (upto is None or op.ack <= upto) else maybe).append(op)
+            (known if op.ack is not None and (upto is None or op.ack == 0 or upto(op.ack)) else maybe).append(op)
         newest = max(op.t0 for op in known)
         return {op.value for op in known if op.t1 >= newest} | {op.value for op in maybe}, bool(maybe)
 
     def acknowledged(self, key, upto):
-        return any(op.ack is not None and op.ack <= upto for op in self.keys[key])
+        return any(op.ack is not None and (upto is None or upto(op.ack)) for op in self.keys[key])
 
     def fits(self, key, value, upto=None):
         values, maybe = self.allowed(key, upto)
@@ -294,8 +295,8 @@ def finish_sessions(target, ledger, upto=None, most=8):
     """Sessions with acknowledged bytes are completed: 201 says that every byte was still there."""
     report, wire = Report(), Wire(target)
     for key in [k for k in ledger.keys if k[0] == "u"][-most:]:
-        if upto is not None and not ledger.acknowledged(key, upto):
-            continue
+        if not ledger.acknowledged(key, upto) or None in ledger.allowed(key, upto)[0]:
+            continue  # nothing promised, or a commit may have taken it
         a = wire.request("GET", key[2], key[1])
         value, wrong = value_of(key, a)
         if wrong or value is None:

@@ -1,0 +1,703 @@
+"""Power cuts: a server works on a volume that logs every write and sync; then the volume is rebuilt as it may be when
+the power fails at some point of that log, a server is started on it, and everything that had been acknowledged by
+then must be there.
+
+  power.py --volume disk|files [--db sqlite|postgresql] [--images N] [--seed S] [--until-red] [--fs ext4|xfs|btrfs]
+
+disk   the block level: a file system on a loop device on a logging disk (tests/tools/disklog). Of the writes after the
+       last flush none, all or a random part are there, torn at 512 bytes. With PostgreSQL its directory is on
+       the same volume. Needs root.
+files  the file level: the weakest file system that POSIX allows (filemodel.py). It finds what ext4 forgives. With
+       PostgreSQL the database is on another machine, which keeps everything, and the volume is cut at the end.
+
+An acknowledgement is put into the same log when it arrives, so a cut behind it must show it.
+"""
+import argparse
+import collections
+import ctypes
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
+sys.path.insert(0, HERE)
+
+import filemodel  # noqa: E402
+from berth import ROOT, Hub, Postgres, binary, free_port  # noqa: E402
+from ledger import (Crew, Gone, Ledger, Report, Target, Unexpected, Writer, check_lists, finish_sessions,  # noqa: E402
+                    read_back)
+from registry import digest, quote  # noqa: E402
+
+START_BOUND = 60
+ENV = {"BERTH_ACCESS_LOG": "false", "BERTH_LOG_LEVEL": "warn", "BERTH_MIN_FREE": "0", "BERTH_TOKEN_LIFE": "60m",
+       "BERTH_GC_GRACE": "1s", "BERTH_SCRUB_RATE": "0"}
+FEWER = {"large": 0}
+REPOS = ["w/r0", "w/r1", "w/r2"]
+
+
+def sh(*args, **kw):
+    return subprocess.run(args, check=True, stdout=subprocess.PIPE, universal_newlines=True, **kw).stdout.strip()
+
+
+def tool(name):
+    path = os.path.join(os.path.dirname(binary()), "tests/tools", name)
+    path = os.environ.get("BERTH_" + name.upper(), path)
+    if not os.access(path, os.X_OK):
+        raise SystemExit("%s is not built (needs libfuse3-dev)" % path)
+    return path
+
+
+def wait_mount(path):
+    end = time.monotonic() + 20
+    while not os.path.ismount(path):
+        assert time.monotonic() < end, "no mount on " + path
+        time.sleep(0.005)
+
+
+class Volume:
+    """Common: the scratch directory in memory, the daemon, the marks."""
+
+    def __init__(self):
+        self.scratch = tempfile.mkdtemp(prefix="berth-power-", dir="/dev/shm")
+        self.front, self.log = self.scratch + "/front", self.scratch + "/log"
+        os.mkdir(self.front)
+        self.daemon = None
+
+    def serve(self, *args):
+        self.daemon = subprocess.Popen(args, start_new_session=True)
+        wait_mount(self.front)
+
+    def open_mark(self, path):
+        self.mark_fd = os.open(path, os.O_WRONLY)
+
+    def mark(self, number):
+        os.pwrite(self.mark_fd, b"%d" % number, 0)
+
+    def end_daemon(self):
+        sh("fusermount3", "-u", self.front)
+        assert self.daemon.wait(30) == 0
+
+    def remove(self):
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+class Disk(Volume):
+    """mkfs and preparation happen without a log; then `work` is mounted from the logging disk."""
+    MKFS = {"ext4": ("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"),
+            "xfs": ("mkfs.xfs", "-q", "-f", "-K"), "btrfs": ("mkfs.btrfs", "-q", "-f", "-K")}
+    OPTIONS = {"ext4": "noauto_da_alloc,commit=300,nodiscard", "xfs": "nouuid,nodiscard",
+               "btrfs": "commit=300,nodiscard"}
+
+    def __init__(self, fs="ext4", mib=192, extra=""):
+        super().__init__()
+        self.fs, self.base, self.live = fs, self.scratch + "/base", self.scratch + "/live"
+        self.options = self.OPTIONS[fs] + extra
+        mib = {"xfs": max(mib, 320), "btrfs": max(mib, 256)}.get(fs, mib)
+        with open(self.live, "wb") as f:
+            f.truncate(mib << 20)
+        sh(*self.MKFS[fs], self.live)
+        self.work = self.scratch + "/work"
+        os.mkdir(self.work)
+
+    def prepare(self):
+        """Mounts without a log; prepared() unmounts."""
+        sh("mount", "-o", "loop," + self.options, self.live, self.work)
+        return self.work
+
+    def prepared(self):
+        sh("umount", self.work)
+
+    def start(self):
+        shutil.copyfile(self.live, self.base)  # sparse enough in memory
+        self.serve(tool("disklog"), "serve", self.live, self.log, self.front)
+        self.loop = sh("losetup", "-f", "--show", self.front + "/disk")
+        sh("mount", "-o", self.options, self.loop, self.work)
+        self.open_mark(self.front + "/mark")
+        return self.work
+
+    def stop(self):
+        os.close(self.mark_fd)
+        sh("umount", self.work)
+        sh("losetup", "-d", self.loop)
+        end = time.monotonic() + 20
+        while self.loop in sh("losetup", "-a") and time.monotonic() < end:
+            time.sleep(0.01)
+        self.end_daemon()
+        record = collections.namedtuple("record", "type at")
+        self.records = []
+        with open(self.log, "rb") as f:
+            data = f.read()
+        at = 0
+        while at + 16 <= len(data):
+            kind, n = data[at:at + 1].decode(), int.from_bytes(data[at + 4:at + 8], "little")
+            self.records.append(record(kind, int.from_bytes(data[at + 8:at + 16], "little")))
+            at += 16 + n
+
+    def kinds(self):
+        return [(r.type, r.at) for r in self.records]
+
+    def image(self, cut, seed, number):
+        """In a mount namespace of the worker's own, so that every image has the same path."""
+        path = "%s/image%d" % (self.scratch, number)
+        sh(tool("disklog"), "cut", self.base, self.log, str(cut), str(seed), path)
+        sh("mount", "-o", "loop," + self.options, path, self.work)
+        return self.work
+
+    def drop(self, number):
+        for _ in range(100):
+            if subprocess.run(["umount", self.work], stderr=subprocess.DEVNULL).returncode == 0:
+                break
+            time.sleep(0.02)
+        os.unlink("%s/image%d" % (self.scratch, number))
+
+
+class Files(Volume):
+    def __init__(self):
+        super().__init__()
+        self.backing = self.scratch + "/backing"
+        os.mkdir(self.backing)
+        self.work = self.front
+        self.model, self.done, self.at = None, 0, 0
+
+    def prepare(self):
+        return None
+
+    def prepared(self):
+        pass
+
+    def start(self):
+        with open(self.backing + "/.mark", "w"):
+            pass
+        self.serve(tool("filelog"), self.backing, self.log, self.front)
+        self.open_mark(self.front + "/.mark")
+        return self.front
+
+    def stop(self):
+        os.close(self.mark_fd)
+        self.end_daemon()
+        self.records = filemodel.read(self.log)
+
+    def kinds(self):
+        return [({"S": "F", "Y": "F"}.get(r[0], r[0]), r[1]) for r in self.records]
+
+    def image(self, cut, seed, number):
+        if self.model is None or self.at > cut:
+            self.model, self.at = filemodel.Model(), 0
+        for r in self.records[self.at:cut]:
+            self.model.step(*r)
+        self.at = cut
+        path = "%s/image%d" % (self.scratch, number)
+        rng = random.Random(seed)
+        self.model.draw(path, rng, {0: 0, 1: 1}.get(seed, rng.choice([0, 0.3, 0.5, 0.8, 0.95])))
+        return path
+
+    def drop(self, number):
+        shutil.rmtree("%s/image%d" % (self.scratch, number))
+
+
+class Server:
+    """A hub on a directory of the volume; with PostgreSQL its cluster too."""
+
+    def __init__(self, db, work, external=None, password=None, nested="srv/data"):
+        self.db, self.pg = db, os.path.join(work, "pg") if db == "postgresql" and external is None else None
+        self.data = os.path.join(work, nested)
+        self.hub = Hub("sqlite", data=self.data, start=False, password=password, env=ENV)
+        self.hub.database = external
+
+    def start(self):
+        if self.pg:
+            if os.path.isdir(self.pg + "/data"):
+                for stale in ("/data/postmaster.pid", "/.s.PGSQL.5432.lock", "/.s.PGSQL.5432"):
+                    if os.path.exists(self.pg + stale):
+                        os.unlink(self.pg + stale)
+            self.hub.database = sh(ROOT + "/tests/lib/pg", "start", self.pg)
+        h = self.hub
+        h.launch()
+        assert h.ready.wait(START_BOUND) and h.url, "the server does not start: " + h.stderr()[-1500:]
+        h.service = h.url.split("//")[1]
+        return self
+
+    def kill(self):
+        if self.hub.proc is not None:
+            self.hub.kill()
+        if self.pg:
+            try:
+                with open(self.pg + "/data/postmaster.pid") as f:
+                    pid = int(f.readline())
+                stop_postgres(pid)
+            except (OSError, ValueError):
+                pass
+
+    def close(self):
+        self.kill()
+        shutil.rmtree(self.hub.own_dir, ignore_errors=True)
+
+
+def stop_postgres(pid):
+    """Immediately: what a cut leaves is what is on the disk."""
+    os.kill(pid, signal.SIGQUIT)
+    end = time.monotonic() + 20
+    while os.path.exists("/proc/%d" % pid) and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+class Scene:
+    """What happened: the ledger, the positions of the acknowledgements, and facts from the first start."""
+
+    def __init__(self, db, volume, external=None):
+        self.db, self.volume, self.external = db, volume, external
+        self.ledger = Ledger(self.mark)
+        self.known = 0         # acknowledgements before the log began
+        self.logging = False
+        self.ready = None      # the number of "ready on"
+        self.facts, self.password, self.tokens = None, None, {}
+        self.victims, self.collected = {}, set()
+
+    def mark(self, number):
+        if self.logging:
+            self.volume.mark(number)
+        else:
+            self.known = max(self.known, number)
+
+    def begin_log(self):
+        work = self.volume.start()
+        self.logging = True
+        return work
+
+    # --- what the server did
+    def first_start(self, work):
+        s = Server(self.db, work, self.external)
+        s.start()
+        self.ready = next(self.ledger.numbers)
+        with open(s.data + "/store.json") as f:
+            self.facts = f.read()
+        with open(s.data + "/keys/admin-password") as f:
+            self.password = s.hub.admin_password = f.read()
+        self.mark(self.ready)
+        t = Target(s.hub.host, s.hub.port, s.hub)
+        t.authorize(REPOS + ["w/gc", "w/log"])
+        self.tokens = t.tokens
+        return s, t
+
+    def again(self, work):
+        s = Server(self.db, work, self.external, self.password)
+        s.start()
+        t = Target(s.hub.host, s.hub.port, s.hub)
+        t.tokens = self.tokens
+        self.rehost(t)
+        return s, t
+
+    @staticmethod
+    def rehost(target):
+        """Tokens name the service they are for, which is the address: the port must stay."""
+        target.authorize(list(target.tokens))
+
+    def load(self, target, writers, seconds, seed, ops=None):
+        crew = Crew([Writer(i, target, self.ledger, "%s/%d" % (seed, writers), REPOS,
+                            dict(Writer.WEIGHTS, **FEWER)) for i in range(writers)])
+        begin = self.ledger.acked
+        crew.run()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and (ops is None or self.ledger.acked - begin < ops):
+            time.sleep(0.005)
+        crew.halt()
+        crew.wait()
+        assert not crew.wrong, crew.wrong
+
+    def load_images(self, target, seed):
+        w = Writer(60, target, self.ledger, seed, ["w/r0"])
+        for i in range(10):
+            w.manifest("w/r0", "t%d" % i)
+        w.wire.close()
+
+    def fill_log(self, target):
+        """SQLite's log is filled beyond one checkpoint, so that it is overwritten in place from then on: then a sync
+        of it no longer happens to make everything else durable too."""
+        w = Writer(50, target, self.ledger, "fill", ["w/log"])
+        got = w.manifest("w/log")
+        crew = []
+        for i in range(8):
+            x = Writer(51 + i, target, self.ledger, "fill", ["w/log"])
+            x.WEIGHTS = {"fill": 1}
+            x.ops, x.weights = ("fill",), (1,)
+            x.fill = lambda x=x, i=i: x.put_manifest("w/log", "fill%d" % i, got[1])
+            crew.append(x)
+        crew = Crew(crew)
+        crew.run()
+        wal = os.path.join(target.hub.data, "berth.db-wal")
+        end = time.monotonic() + 30
+        while time.monotonic() < end and self.db == "sqlite" and os.path.getsize(wal) < 18 << 20:
+            time.sleep(0.01)
+        crew.halt()
+        crew.wait()
+        assert not crew.wrong, crew.wrong
+
+    def upkeep(self, server, target):
+        """Deleted blobs are collected and a damaged one is moved aside, so that their moves are in the log."""
+        w = Writer(70, target, self.ledger, "upkeep", ["w/gc"])
+        gone = [w.rng.randbytes(500 + i) for i in range(8)]
+        for data in gone:
+            w.push("w/gc", data, "put")
+        rotten = [w.rng.randbytes(900 + i) for i in range(5)]
+        silent = Writer(71, target, Ledger(), "rot", ["w/gc"])
+        for data in rotten:
+            silent.push("w/gc", data, "put")
+            self.victims[digest(data)] = None
+        for data in gone:
+            want = digest(data)
+            w.change([(("b", "w/gc", want), None)], (202,), "DELETE", "/v2/w/gc/blobs/" + want, "w/gc")
+            self.collected.add(want)
+        for data in rotten:
+            want = digest(data)
+            with open("%s/blobs/sha256/%s/%s" % (server.data, want[7:9], want[7:]), "r+b") as f:
+                f.write(bytes([data[0] ^ 1]))
+        for data in rotten:
+            self.quarantine(silent, digest(data))
+        for _ in range(2):
+            time.sleep(1.1)
+            server.hub.command("gc", "--now")
+        w.wire.close()
+        silent.wire.close()
+
+    def quarantine(self, w, want):
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                if w.wire.request("GET", "/v2/w/gc/blobs/" + want, "w/gc").status == 404:
+                    break
+            except Gone:
+                pass
+        self.victims[want] = next(self.ledger.numbers)
+        self.mark(self.victims[want])
+
+    def end_log(self, server):
+        server.kill()
+        self.logging = False
+        self.volume.stop()
+        self.position = {}
+        self.marks, self.flushes = [], []
+        for i, (kind, number) in enumerate(self.volume.kinds()):
+            if kind == "M":
+                self.position[number] = i
+                self.marks.append(i)
+            elif kind == "F":
+                self.flushes.append(i)
+        server.close()
+
+    # --- where to cut
+    def cuts(self, n, rng, last_only=False):
+        """[(record, seed)]; half of them right behind an acknowledgement, with nothing that was not flushed."""
+        total = len(self.volume.records)
+        if last_only:
+            return [(total, 0), (total, 1)][:n] + [(total, rng.randrange(2, 1 << 31)) for _ in range(n - 2)]
+        out = []
+        for _ in range(n):
+            r = rng.random()
+            if r < 0.5:
+                cut, seed = rng.choice(self.marks) + 1, rng.choice([0, 0, 0, rng.randrange(2, 1 << 31)])
+            elif r < 0.75:
+                cut, seed = rng.choice(self.flushes) + rng.randrange(2), rng.choice([0, 1, rng.randrange(2, 1 << 31)])
+            else:
+                cut, seed = rng.randrange(total + 1), rng.randrange(2, 1 << 31)
+            out.append((cut, seed))
+        return sorted(out)
+
+    # --- one image
+    def check(self, cut, seed, number):
+        """Text of what is wrong; '' when nothing is."""
+        def upto(ack):
+            return ack <= self.known or self.position.get(ack, cut) < cut
+        wrong = ""
+        ready = self.ready is not None and upto(self.ready)
+        server = None
+        try:
+            work = self.volume.image(cut, seed, number)
+            server = Server(self.db, work, self.external, self.password)
+            if ready and self.victims and not self.external:
+                wrong = self.check_upkeep(server.data, cut, upto)
+            if ready:
+                if not os.path.exists(server.data + "/store.json"):
+                    wrong += "LOST the store: no store.json\n"
+                else:
+                    with open(server.data + "/store.json") as f:
+                        if f.read() != self.facts:
+                            wrong += "LOST the store's id\n"
+            wrong += self.check_server(server, ready, upto)
+        except (AssertionError, Unexpected, Gone, subprocess.CalledProcessError, sqlite3.Error, OSError) as e:
+            wrong += "FAILED %s: %s" % (type(e).__name__, str(e)[-1500:])
+        finally:
+            if server is not None:
+                server.close()
+            self.volume.drop(number)
+        return wrong
+
+    def check_server(self, server, ready, upto):
+        hub = server.hub
+        hub.port = free_port()
+        if self.tokens:
+            hub.flags = ["--public-url", self.service]
+        server.start()
+        if not ready:
+            return ""
+        report = Report()
+        target = Target(hub.host, hub.port, hub)
+        hub.service = self.service.split("//")[1]
+        target.tokens = dict(self.tokens)  # from before the cut: the key must be the same
+        keys = [k for k in self.ledger.keys if k[1] in target.tokens and (k[0] != "u" or self.ledger.acknowledged(k, upto))]
+        report.add(read_back(target, self.ledger, keys, upto, settle=False, threads=1, depth=32))
+        if self.external:  # the next image meets the same database: only look
+            report.lost += self.check_sessions(server.data, upto)
+        else:
+            report.add(finish_sessions(target, self.ledger, upto))
+        fresh = Target(hub.host, hub.port, hub)
+        fresh.authorize(["w/r0"])  # with the password from before the cut
+        text = "" if report else str(report) + "\n"
+        return text + self.fsck(hub)
+
+    def check_sessions(self, data, upto):
+        lost = []
+        for key in [k for k in self.ledger.keys if k[0] == "u" and self.ledger.acknowledged(k, upto)]:
+            sizes = self.ledger.allowed(key, upto)[0]
+            if None in sizes:
+                continue
+            path, want = data + "/uploads/" + key[2].rsplit("/", 1)[1], self.ledger.content[key][:min(sizes)]
+            have = b""
+            if os.path.exists(path):
+                with open(path, "rb") as f:
+                    have = f.read(len(want))
+            if have != want:
+                lost.append("%s: %d of %d acknowledged bytes" % (key, len(have), len(want)))
+        return lost
+
+    def fsck(self, hub):
+        done = hub.command("fsck", "--full", "--json", check=False)
+        problems = []
+        for line in done.stdout.splitlines():
+            item = json.loads(line).get("item")
+            if item and item.get("level") == "problem" and item.get("digest") not in self.victims:
+                problems.append(line)
+        if problems or '"done"' not in done.stdout:
+            return "CORRUPT fsck: %s %s\n" % (done.stderr[-300:], "\n".join(problems[:5]))
+        return ""
+
+    def check_upkeep(self, data, cut, upto):
+        """The order of the collector's and the quarantine's moves, seen in the files themselves."""
+        wrong = ""
+        copy = tempfile.mkdtemp(dir=self.volume.scratch)
+        for name in ("berth.db", "berth.db-wal"):
+            if os.path.exists(os.path.join(data, name)):
+                shutil.copy(os.path.join(data, name), copy)
+        db = sqlite3.connect(copy + "/berth.db")
+        rows = {"sha256:" + d[1:].hex(): s for d, s in db.execute("SELECT digest, state FROM blobs") if d[0] == 1}
+        trash = {"sha256:" + d[1:].hex() for d, in db.execute("SELECT digest FROM trash") if d[0] == 1}
+        db.close()
+        shutil.rmtree(copy)
+
+        def there(want, *folders):
+            paths = {"blobs": "blobs/sha256/%s/%s" % (want[7:9], want[7:]), "trash": "trash/sha256-" + want[7:],
+                     "quarantine": "quarantine/sha256-" + want[7:]}
+            return any(os.path.exists(os.path.join(data, paths[f])) for f in folders)
+        unlinked = getattr(self.volume.model, "unlinked", None) if isinstance(self.volume, Files) else None
+        for want in self.collected:
+            deleted = self.ledger.fits(("b", "w/gc", want), None, upto) and not self.ledger.fits(
+                ("b", "w/gc", want), "there", upto)
+            if want in trash and unlinked is not None and not there(want, "blobs", "trash") and not any(
+                    p.endswith("/trash/sha256-" + want[7:]) for p in unlinked):
+                wrong += "LOST %s: a row in trash, and no file anywhere\n" % want
+            if deleted and want not in rows and want not in trash and there(want, "blobs"):
+                wrong += "BACK %s: its rows are gone, its file stands in blobs\n" % want
+        for want, number in self.victims.items():
+            if number is None or not upto(number):
+                continue
+            if rows.get(want) == 1 and there(want, "blobs"):
+                wrong += "BACK %s: quarantined, and its file stands in blobs\n" % want
+            if rows.get(want) == 1 and not there(want, "quarantine"):
+                wrong += "LOST %s: quarantined, and its file is nowhere\n" % want
+        return wrong
+
+
+# --- scenes
+def scene_life(db, volume, seed, external=None):
+    """The first start and all that follows, in one log."""
+    s = Scene(db, volume, external)
+    work = s.begin_log()
+    server, target = s.first_start(work)
+    s.service = server.hub.url
+    s.load(target, 6, 3, seed, 120)
+    s.load(target, 1, 2, seed, 50)
+    s.end_log(server)
+    return s
+
+
+def scene_upkeep(db, volume, seed):
+    """A collector run that does not wait takes every blob without a manifest, so it has a scene of its own."""
+    s = Scene(db, volume)
+    server, target = s.first_start(s.begin_log())
+    s.service = server.hub.url
+    s.load_images(target, seed)
+    s.upkeep(server, target)
+    s.end_log(server)
+    return s
+
+
+def scene_old(db, volume, seed):
+    """A server that has been running for a while: SQLite's log is overwritten in place."""
+    s = Scene(db, volume)
+    work = volume.prepare()
+    server, target = s.first_start(work)
+    s.service = server.hub.url
+    s.fill_log(target)
+    port = server.hub.port
+    server.close()
+    volume.prepared()
+    work = s.begin_log()
+    server = Server(db, work, None, s.password)
+    server.hub.port = port
+    server.start()
+    target = Target(server.hub.host, port, server.hub)
+    target.tokens = s.tokens
+    s.load(target, 8, 3, seed, 200)
+    s.load(target, 1, 3, seed, 100)
+    s.end_log(server)
+    return s
+
+
+# --- images, in two processes
+def own_mounts():
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x00020000) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    sh("mount", "--make-rprivate", "/")
+
+
+def worker(scene, jobs, number, out, until_red):
+    try:
+        own_mounts()
+        for cut, seed in jobs:
+            wrong = scene.check(cut, seed, number)
+            out.put((cut, seed, wrong))
+            if wrong and until_red:
+                break
+    except BaseException as e:
+        out.put((-1, 0, "FAILED in the test: %r" % e))
+    out.put(None)
+
+
+def run_images(scene, cuts, until_red=False, parallel=2):
+    """(images tried, [(cut, seed, what is wrong)])"""
+    out = multiprocessing.Queue()
+    parts = [cuts[i::parallel] for i in range(parallel)]
+    procs = [multiprocessing.Process(target=worker, args=(scene, part, i, out, until_red))
+             for i, part in enumerate(parts) if part]
+    for p in procs:
+        p.start()
+    tried, wrong, open_ends = 0, [], len(procs)
+    while open_ends:
+        got = out.get(timeout=300)
+        if got is None:
+            open_ends -= 1
+            continue
+        tried += 1
+        if got[2]:
+            wrong.append(got)
+            if len(wrong) <= 3:
+                print("FINDING at record %d of %d, seed %d:\n%s" % (
+                    got[0], len(scene.volume.records), got[1], got[2][:1500]), flush=True)
+            if until_red:
+                break
+    for p in procs:
+        if until_red and wrong:
+            p.terminate()
+        p.join()
+    return tried, wrong
+
+
+def make_scene(kind, db, seed, fs):
+    if kind == "old":
+        return scene_old(db, Disk(fs, 320 if db == "postgresql" else 192), seed)
+    if kind == "life":
+        return scene_life(db, Disk(fs, 320 if db == "postgresql" else 96), seed)
+    if kind == "files":
+        return scene_life(db, Files(), seed)
+    if kind == "files-upkeep":
+        return scene_upkeep(db, Files(), seed)
+    if kind == "files-far":
+        return scene_life(db, Files(), seed, external=Postgres.get().fresh())
+    raise ValueError(kind)
+
+
+def plan(volume, db, images):
+    """[(kind, images)]"""
+    if volume == "disk":
+        return [("old", images * 3 // 4), ("life", images - images * 3 // 4)]
+    if db == "postgresql":
+        return [("files-far", images)]
+    return [("files", images * 3 // 4), ("files-upkeep", images - images * 3 // 4)]
+
+
+def run(volume, db, images, seed, fs="ext4", until_red=False, shuffle=False):
+    """Returns figures; until_red: random order, ends with the first finding."""
+    total = {"volume": volume, "db": db, "fs": fs if volume == "disk" else "model", "images": 0, "bad": 0,
+             "acknowledged": 0, "records": 0, "flushes": 0, "first": "", "seed": seed}
+    begin = time.monotonic()
+    for kind, n in plan(volume, db, images):
+        scene = make_scene(kind, db, "%s/%s" % (seed, kind), fs)
+        try:
+            cuts = scene.cuts(n, random.Random(seed), kind == "files-far")
+            if until_red:
+                random.Random(seed).shuffle(cuts)
+            tried, wrong = run_images(scene, cuts, until_red, 1 if scene.external else 2)
+            total["images"] += tried
+            total["bad"] += len(wrong)
+            total["acknowledged"] += scene.ledger.acked
+            total["records"] += len(scene.volume.records)
+            total["flushes"] += len(scene.flushes)
+            if wrong:
+                total["first"] = wrong[0][2].strip().splitlines()[0][:200]
+        finally:
+            scene.volume.remove()
+        if until_red and total["bad"]:
+            break
+    total["seconds"] = round(time.monotonic() - begin)
+    return total
+
+
+def say(t):
+    print("power cut, %s (%s), %s: %d images from %d records with %d flushes, %d acknowledgements; %d s"
+          % (t["volume"], t["fs"], t["db"], t["images"], t["records"], t["flushes"], t["acknowledged"], t["seconds"]))
+    print("%s - power %s %s: images with a loss or damage: %d" % (
+        "ok" if not t["bad"] else "not ok", t["volume"], t["db"], t["bad"]))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--volume", default="disk", choices=["disk", "files"])
+    p.add_argument("--db", default="sqlite", choices=["sqlite", "postgresql"])
+    p.add_argument("--images", type=int, default=100)
+    p.add_argument("--seed")
+    p.add_argument("--fs", default="ext4", choices=["ext4", "xfs", "btrfs"])
+    p.add_argument("--until-red", action="store_true")
+    p.add_argument("--report")
+    a = p.parse_args()
+    seed = a.seed or str(random.randrange(1 << 32))
+    print("seed %s" % seed)
+    t = run(a.volume, a.db, a.images, seed, a.fs, a.until_red)
+    say(t)
+    if a.report:
+        with open(a.report, "w") as f:
+            json.dump(t, f)
+    print("%d passed, %d failed" % (not t["bad"], bool(t["bad"])))
+    sys.exit(1 if t["bad"] else 0)
+
+
+if __name__ == "__main__":
+    main()
