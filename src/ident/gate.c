@@ -62,10 +62,12 @@ void gate_challenge(struct http_req *r, const char *error)
 static int unauthorized(struct http_req *r, const char *error, struct err *err)
 {
     gate_challenge(r, error);
-    return err_set(err, ERR_UNAUTHORIZED, "authentication required");
+    return err_set(err, ERR_UNAUTHORIZED, "authentication is required");
 }
 
-/* --- the decision */
+/* --- the decision
+ * No text here may be the code's standard message in distribution's client (errcode.Error): with that
+ * and no detail, docker takes the answer for a bare code and repeats the request for 50 seconds. */
 
 static unsigned scope_of(const struct principal *p, struct str name)
 {
@@ -91,13 +93,15 @@ static int decide_repo(struct http_req *r, const struct gate *g, struct err *err
     bool in_scope = !p->bearer || (scope_of(p, g->repo.name) & want) != 0;
     if ((have & want) != 0 && in_scope)
         return 0;
+    /* RFC 6750 3.1. To an anonymous token alike for private and absent, and always: docker and
+     * containerd stop at once on it, and ask again for a while without. */
     if (p->user_id == 0)
-        return unauthorized(r, (have & want) != 0 ? "insufficient_scope" : NULL, err);
+        return unauthorized(r, p->bearer ? "insufficient_scope" : NULL, err);
     if ((have & want) != 0)
         return unauthorized(r, "insufficient_scope", err);
     if (want == ACTION_PUSH || (have & ACTION_PULL) != 0)
-        return err_set(err, ERR_DENIED, "requested access to the resource is denied");
-    return err_set(err, ERR_NAME_UNKNOWN, "repository name not known to registry");
+        return err_set(err, ERR_DENIED, "access to this resource is denied");
+    return err_set(err, ERR_NAME_UNKNOWN, "repository is not known to this registry");
 }
 
 /* Loopback means this machine, not a proxy on it that speaks for others. */
@@ -116,7 +120,9 @@ static int decide(struct http_req *r, const struct gate *g, struct err *err)
         return 0;
     case RIGHT_CHALLENGE:
         return p->user_id != 0 || p->bearer ? 0 : unauthorized(r, NULL, err);
-    case RIGHT_CATALOG:
+    case RIGHT_CATALOG: /* oras and regctl send what they have only after a challenge */
+        if (p->user_id == 0 && !p->bearer)
+            return unauthorized(r, NULL, err);
         if (p->bearer && p->user_id != 0 && !has_catalog_scope(p))
             return unauthorized(r, "insufficient_scope", err);
         return 0;

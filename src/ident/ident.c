@@ -74,7 +74,7 @@ static int namespace_for_push(struct db_tx *tx, const struct principal *p, struc
     if (rc != 0)
         return rc < 0 ? rc : 0;
     if (!p->admin) /* a user's own namespace exists with the user */
-        return err_set(err, ERR_DENIED, "requested access to the resource is denied");
+        return err_set(err, ERR_DENIED, "access to this resource is denied");
     rc = namespace_tx_add(tx, first, 0, clock_now(), err);
     return rc < 0 ? rc : namespace_tx_find(tx, first, ret, err) == 1 ? 0 : ERR_DB;
 }
@@ -101,7 +101,7 @@ int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct s
         shared_unref(&fact->shared);
     }
     if (!may)
-        return err_set(err, ERR_DENIED, "requested access to the resource is denied");
+        return err_set(err, ERR_DENIED, "access to this resource is denied");
     if (rc == 1)
         return 0;
     struct str rest = name, first;

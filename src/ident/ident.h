@@ -10,6 +10,8 @@
  * repository's fact (cached on the loop under the repository's generation), cut by the token's scope.
  * Answers:
  *   anonymous without the right            401 and the challenge, the same for absent and private
+ *                                          (error="insufficient_scope" when it came with a token)
+ *   the catalog without a token            401 and the challenge; an anonymous token lists what is public
  *   bad or expired credential              401 and the challenge (error="invalid_token" for Bearer)
  *   token's scope lacks it, user has it    401 insufficient_scope and the challenge: client mints anew
  *   user may read, may not do it           403 DENIED

@@ -214,7 +214,7 @@ int manifest_get_run(struct http_req *r, struct err *err)
     if (rc < 0)
         return rc;
     if (!rr->fact)
-        return err_set(err, ERR_NAME_UNKNOWN, "repository name not known to registry");
+        return err_set(err, ERR_NAME_UNKNOWN, "repository is not known to this registry");
     q.repo_id = rr->fact->id;
     uint64_t gen = gen_now(GEN_REPO, rr->name);
     if ((rc = read_once(g, &q, err)) < 0)
@@ -368,7 +368,7 @@ int manifest_delete_run(struct http_req *r, struct err *err)
     if (rc < 0)
         return rc;
     if (!rr->fact)
-        return err_set(err, ERR_NAME_UNKNOWN, "repository name not known to registry");
+        return err_set(err, ERR_NAME_UNKNOWN, "repository is not known to this registry");
     if ((rc = repo_write(registry_of(r), rr->name, delete_write, &q, err)) < 0)
         return rc;
     if (!q.found)

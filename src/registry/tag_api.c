@@ -39,7 +39,7 @@ int tags_run(struct http_req *r, struct err *err)
     if (t.page.last.n > 0 && !tag_valid(t.page.last))
         return err_set(err, ERR_TAG_INVALID, "parameter last must be a tag");
     if (!rr->fact)
-        return err_set(err, ERR_NAME_UNKNOWN, "repository name not known to registry");
+        return err_set(err, ERR_NAME_UNKNOWN, "repository is not known to this registry");
     t.repo_id = rr->fact->id;
     struct buf body;
     buf_init(&body, PAGE_BYTES_MAX);

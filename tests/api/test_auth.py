@@ -318,3 +318,33 @@ def test_quoted_paths_reach_the_same_rights(hub, alice, bob, repo):
         a, b = alice.get(path), bob.get(path)
         assert b.status in (400, 404), b
         assert a.status in (200, 400, 404) and (a.status != 200 or a.body == doc)
+
+
+# The texts that distribution's client (docker, skopeo, podman) takes for its own: an answer with one of them and
+# without detail becomes a bare code there, which docker does not know as final: it repeats a denied push for 50 seconds.
+DISTRIBUTION_TEXTS = {"UNAUTHORIZED": "authentication required", "DENIED": "requested access to the resource is denied",
+                      "NAME_UNKNOWN": "repository name not known to registry", "TOOMANYREQUESTS": "too many requests",
+                      "UNSUPPORTED": "The operation is unsupported.", "MANIFEST_UNKNOWN": "manifest unknown"}
+
+
+def test_refusals_are_final_for_docker(hub, alice, anon):
+    upload = "/v2/bob/x/blobs/uploads/"
+    for c, want in ((anon, "UNAUTHORIZED"), (hub.client(mode="bearer"), "UNAUTHORIZED"), (alice, "DENIED")):
+        a = c.post(upload)
+        assert a.code == want and a.message != DISTRIBUTION_TEXTS[want], a
+    a = alice.get("/v2/bob/x/tags/list")
+    assert a.code == "NAME_UNKNOWN" and a.message != DISTRIBUTION_TEXTS[a.code], a
+    alice.push_blob("alice/final", b"x")
+    a = alice.get("/v2/alice/final/manifests/missing")
+    assert a.code == "MANIFEST_UNKNOWN" and a.message != DISTRIBUTION_TEXTS[a.code], a
+
+
+def test_an_anonymous_token_is_told_what_it_lacks(hub, alice, repo):
+    """RFC 6750 3.1, alike for what is private and what is not there; containerd stops on it."""
+    alice.push_image(repo, "t")
+    nobody, seen = hub.client(mode="bearer"), []
+    for name in (repo, repo + "-never"):
+        for a in (nobody.get("/v2/%s/manifests/t" % name), nobody.post("/v2/%s/blobs/uploads/" % name)):
+            assert a.status == 401, a
+            seen.append((parse_challenge(a.get("WWW-Authenticate"))["error"], a.body))
+    assert {e for e, _ in seen} == {"insufficient_scope"} and seen[:2] == seen[2:]

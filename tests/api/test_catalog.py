@@ -1,5 +1,6 @@
 """GET /v2/_catalog: what the caller may read, once, in byte order."""
 import pytest
+from registry import parse_challenge
 from test_tags import next_of
 
 
@@ -8,6 +9,12 @@ def catalog(c, query=""):
     assert a.status == 200 and a.get("Content-Type") == "application/json", a
     assert set(a.json()) == {"repositories"}
     return a, a.json()["repositories"]
+
+
+@pytest.fixture
+def nobody(hub):
+    """Without a name, but with the token that the challenge leads to."""
+    return hub.client(mode="bearer")
 
 
 def all_pages(c, n):
@@ -42,22 +49,22 @@ ALICE = ["alice/cat", "alice/cat-a", "alice/cat/a", "alice/cata"]
 PUBLIC = ["library/catpublic", "library/catpublic2"]
 
 
-def test_each_sees_what_it_may_read(hub, filled, alice, bob, anon):
-    for c, want in ((anon, PUBLIC), (alice, ALICE + PUBLIC), (bob, ["bob/cat"] + PUBLIC),
+def test_each_sees_what_it_may_read(hub, filled, alice, bob, nobody):
+    for c, want in ((nobody, PUBLIC), (alice, ALICE + PUBLIC), (bob, ["bob/cat"] + PUBLIC),
                     (filled, ALICE + ["bob/cat", "catteam/private"] + PUBLIC)):
         a, got = catalog(c)
         assert got == sorted(set(got)) and next_of(a) is None
         assert [n for n in mine(got) if n in ALICE + PUBLIC + ["bob/cat", "catteam/private"]] == sorted(want)
         foreign = [n for n in got if not n.startswith("library/")]
-        if c is anon:
+        if c is nobody:
             assert foreign == []
         elif c is not filled:
             assert all(n.startswith(c.user + "/") for n in foreign)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 1000])
-def test_pages(hub, filled, alice, anon, n):
-    for c in (filled, alice, anon):
+def test_pages(hub, filled, alice, nobody, n):
+    for c in (filled, alice, nobody):
         whole = catalog(c)[1]
         if n > 1 or len(whole) < 100:
             assert all_pages(c, n) == whole
@@ -101,3 +108,9 @@ def test_a_repository_appears_with_its_first_content(alice, repo):
     alice.delete(location)
     alice.push_blob(repo, b"x")
     assert repo in catalog(alice)[1]
+
+
+def test_without_a_token_is_challenged(anon):
+    """oras and regctl send their credentials only then: an empty list would be all they see."""
+    a = anon.get("/v2/_catalog")
+    assert a.status == 401 and parse_challenge(a.get("WWW-Authenticate"))["scope"] == "registry:catalog:*", a

@@ -5,7 +5,6 @@ import re
 import ssl
 import stat
 import subprocess
-import time
 
 import pytest
 from berth import Hub, parse_metrics
@@ -158,6 +157,14 @@ def test_secret_from_a_file(new_hub, tmp_path):
 
 
 # --- start, stop, restart
+def refused(h):
+    try:
+        h.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_term_lets_requests_finish(new_hub):
     """SIGTERM: no new connections, running requests end well, exit 0."""
     h = new_hub()
@@ -171,12 +178,7 @@ def test_term_lets_requests_finish(new_hub):
         raw.send(data[:100000])
         h.proc.terminate()
         h.wait_log(lambda r: r["msg"] == "stopping")
-        while True:
-            try:
-                h.connect().close()
-            except ConnectionRefusedError:
-                break
-            time.sleep(0.01)
+        h.until(lambda: refused(h), "the listener's end")
         raw.send(data[100000:])
         a = raw.answer("POST")
         assert a.status == 201 and not raw.usable, a
@@ -272,7 +274,7 @@ def test_repository_visibility_by_command(new_hub):
     anon = h.anonymous()
     assert anon.get("/v2/zoe/x/manifests/t").status == 401
     h.command("repo", "public", "zoe/x")
-    assert anon.pull("zoe/x", "t") == doc and "zoe/x" in anon.get("/v2/_catalog").json()["repositories"]
+    assert anon.pull("zoe/x", "t") == doc and "zoe/x" in h.client(mode="bearer").get("/v2/_catalog").json()["repositories"]
     h.command("repo", "private", "zoe/x")
     assert anon.get("/v2/zoe/x/manifests/t").status == 401
     assert h.command("repo", "public", "zoe/missing", check=False).returncode == 1
