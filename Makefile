@@ -40,6 +40,7 @@ image: build
 	@tools/make-image
 install: build
 	@meson configure build --prefix=$(PREFIX)
+	@ninja -C build
 	@DESTDIR=$(DESTDIR) meson install -C build --no-rebuild
 clean:
 	rm -rf build build-test build-faults build-fuzz build-tsan
