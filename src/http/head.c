@@ -47,8 +47,34 @@ static const llhttp_settings_t settings = {
     .on_message_complete = on_message_complete,
 };
 
+/* Trailers are dropped, but what is no header line is no trailer either: llhttp takes an empty name. */
+static int on_trailer_name(llhttp_t *p, const char *at, size_t n)
+{
+    (void)at;
+    ((struct request *)p->data)->trailer_name |= n != 0;
+    return 0;
+}
+
+static int on_trailer_name_end(llhttp_t *p)
+{
+    struct request *q = p->data;
+    if (!q->trailer_name)
+        return err_set(&q->error, ERR_INVALID, "malformed request: a trailer line is Name: value");
+    q->trailer_name = false;
+    return 0;
+}
+
+static const llhttp_settings_t body_settings = {
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+    .on_header_field = on_trailer_name,
+    .on_header_field_complete = on_trailer_name_end,
+};
+
 void head_reset(struct request *q)
 {
+    q->trailer_name = false;
     llhttp_init(&q->parser, HTTP_REQUEST, &settings);
     q->parser.data = q;
 }
@@ -209,6 +235,7 @@ int head_parse(struct request *q, size_t max, struct err *err)
         return err_set(err, ERR_NOT_IMPLEMENTED, "CONNECT and Upgrade are not offered");
     q->keep = llhttp_should_keep_alive(&q->parser) != 0;
     llhttp_resume(&q->parser);
+    q->parser.settings = (void *)(uintptr_t)&body_settings;
     return 1;
 }
 

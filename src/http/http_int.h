@@ -85,7 +85,7 @@ struct request {
     char *buf;
     size_t size, n, at;                /* allocated, filled, consumed */
     size_t head_n;                     /* length of the head; 0 until complete */
-    bool complete, called, gate_slow, expect, expect_sent, keep;
+    bool complete, called, gate_slow, expect, expect_sent, keep, trailer_name;
     struct err error;                  /* of a sink */
     struct buf rest;                   /* read behind the body: the next request */
     struct buf body;                   /* HTTP_BUFFER */
