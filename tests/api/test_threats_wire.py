@@ -149,8 +149,7 @@ def test_T29_slow_bodies_and_slow_readers_hold_no_worker(new_hub):
         assert c.pull("lab/x", "t") == doc
         assert c.get("/v2/lab/x/tags/list").status == 200
     c.push_blob("lab/x", b"meanwhile")
-    while h.metrics()["berth_http_timeouts_total"] < 40:
-        time.sleep(0.1)
+    h.until(lambda: h.metrics()["berth_http_timeouts_total"] >= 40, "40 timeouts")
     for s in held[::2]:
         assert s.answer("PATCH").status == 408
     for s in held[1::2]:

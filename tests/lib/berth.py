@@ -203,13 +203,22 @@ class Hub:
 
     def wait_log(self, test):
         """The first record for which test is true; waits for the log's writer."""
+        found = []
+
+        def look():
+            found[:] = [record for record in self.log() if test(record)]
+            return found
+
+        self.until(look, "log record")
+        return found[0]
+
+    @staticmethod
+    def until(test, what):
+        """Waits for test() to be true; the deadline is a guard, no assertion on time."""
         end = time.monotonic() + DEADLINE
-        while time.monotonic() < end:
-            for record in self.log():
-                if test(record):
-                    return record
+        while not test():
+            assert time.monotonic() < end, "waited in vain: " + what
             time.sleep(0.02)
-        raise AssertionError("no such log record\n" + self.stderr()[-4000:])
 
     def metrics(self):
         a = self.connect().request("GET", "/metrics")
