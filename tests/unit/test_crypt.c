@@ -280,16 +280,24 @@ static long rss_peak_with_threads(int concurrency, int threads, int *ret_busy)
     return out[0];
 }
 
+#if defined(__SANITIZE_THREAD__)
+enum { SHADOWED = 1 }; /* ThreadSanitizer's shadow memory drowns the measure */
+#elif defined(__has_feature)
+enum { SHADOWED = __has_feature(thread_sanitizer) };
+#else
+enum { SHADOWED = 0 };
+#endif
+
 static void logins_wait_in_a_bounded_line(void **state)
 {
     (void)state;
     int busy;
     long one = rss_peak_with_threads(1, 16, &busy);
     assert_int_equal(busy, 0); /* 16 fit in the line */
-    assert_true(one < 2 * 19456);
+    assert_true(one < 2 * 19456 || SHADOWED);
     long two = rss_peak_with_threads(2, 24, &busy);
     assert_int_equal(busy, 0);
-    assert_true(two < 3 * 19456);
+    assert_true(two < 3 * 19456 || SHADOWED);
     (void)rss_peak_with_threads(1, 128, &busy); /* 64 may wait, the rest hears 429 at once */
     assert_true(busy > 0 && busy <= 128 - 65);
 }
