@@ -28,8 +28,8 @@ run: build
 	@exec build/berth serve --data "$(DATA)" --listen "$(LISTEN)"
 test: test-deps
 	@tests/run
-conformance: build
-	@tests/conformance-tool "$(OCI_CONFORMANCE)"
+conformance: build test-deps
+	@BERTH_BIN=$(CURDIR)/build/berth tests/conformance-tool "$(OCI_CONFORMANCE)"
 bench: build bench-deps
 	@tests/bench/bench.py build/berth build/tests/tools/load $(if $(DISTRIBUTION),--distribution $(DISTRIBUTION)) $(BENCH)
 fuzz: test-deps
