@@ -201,6 +201,13 @@ static int64_t look_for_orphans(struct background *b)
     return clock_mono() + (grace < ORPHANS_EVERY_US ? grace : ORPHANS_EVERY_US) + 1000000;
 }
 
+/* How long the scrub may sleep when nothing is due: a short period must not be slept through. */
+static int64_t scrub_idle(const struct background *b)
+{
+    int64_t period = registry_num(b->g, SCRUB_PERIOD) / 8;
+    return period < SCRUB_IDLE_US ? period : SCRUB_IDLE_US;
+}
+
 static void *scrub_main(void *arg)
 {
     struct background *b = arg;
@@ -217,7 +224,7 @@ static void *scrub_main(void *arg)
             complain(b, &b->scrub_error, "scrub interrupted", rc, &err);
         if (rc == 1)
             continue;
-        int64_t left = orphans_at - clock_mono(), idle = rc < 0 ? ERROR_PAUSE_US : SCRUB_IDLE_US;
+        int64_t left = orphans_at - clock_mono(), idle = rc < 0 ? ERROR_PAUSE_US : scrub_idle(b);
         (void)background_wait(b, left < idle ? left : idle);
     }
     return NULL;
