@@ -130,9 +130,13 @@ def test_T19_no_early_201(hub, alice, bob, repo, known):
 
 
 # --- T20 upload sessions
-def test_T20_sessions_belong_to_user_and_repository(hub, admin, alice, bob, repo):
-    """Other user or other repository: as unknown. The administrator is another user, too."""
-    location = alice.patch(alice.start_upload(repo), body=b"abc").get("Location")
+@pytest.mark.parametrize("begun", [False, True], ids=["empty", "begun"])
+def test_T20_sessions_belong_to_user_and_repository(hub, admin, alice, bob, repo, begun):
+    """Other user or other repository: as unknown. The administrator is another user, too. Empty sessions live in
+    memory, those with bytes in the database."""
+    location = alice.start_upload(repo)
+    if begun:
+        location = alice.patch(location, body=b"abc").get("Location")
     ident = location.rsplit("/", 1)[1]
     missing = "0" * len(ident)
     alice.push_blob(repo + "-b", b"x")
@@ -147,8 +151,8 @@ def test_T20_sessions_belong_to_user_and_repository(hub, admin, alice, bob, repo
             b = c.request(method, path + missing + query, body=body)
             assert a.status == 404 and a.comparable() == b.comparable(), (c.user, name, method, a)
     assert bob.get(location).status == 403 or bob.get(location).status == 404
-    assert alice.get(location).get("Range") == "0-2"
-    assert alice.finish(location, digest(b"abc")).status == 201
+    assert alice.get(location).get("Range") == ("0-2" if begun else "0-0")
+    assert alice.finish(location, digest(b"abc"), b"" if begun else b"abc").status == 201
 
 
 def test_T20_one_writer_at_a_time(hub, alice, repo):
