@@ -2,7 +2,8 @@
  *
  *   disklog serve IMAGE LOG MOUNTPOINT   a FUSE mount with two files: `disk`, the IMAGE's bytes, for a
  *                                        loop device; and `mark`: decimal numbers written there are
- *                                        put into the log, between the disk's writes
+ *                                        put into the log, between the disk's writes; from "fail" to
+ *                                        "heal" every write and flush of the disk is EIO
  *   disklog cut BASE LOG RECORD SEED OUT writes to OUT what the disk holds when the power fails before
  *                                        the log's RECORD-th record (from 0): BASE, all writes up to
  *                                        the last flush before it, and of the later ones none (SEED
@@ -35,6 +36,7 @@ struct record {
 
 static int image = -1, journal = -1;
 static off_t image_size;
+static bool failing;
 
 static void die(const char *what)
 {
@@ -99,9 +101,15 @@ static int do_write(const char *path, const char *buf, size_t n, off_t at, struc
     if (!is_disk(path)) {
         char text[24] = "";
         memcpy(text, buf, n < sizeof text - 1 ? n : sizeof text - 1);
+        if (text[0] == 'f' || text[0] == 'h') {
+            failing = text[0] == 'f';
+            return (int)n;
+        }
         put('M', strtoull(text, NULL, 10), NULL, 0);
         return (int)n;
     }
+    if (failing)
+        return -EIO;
     put('W', (uint64_t)at, buf, n);
     if (pwrite(image, buf, n, at) != (ssize_t)n)
         die("image");
@@ -112,8 +120,11 @@ static int do_fsync(const char *path, int data, struct fuse_file_info *fi)
 {
     (void)data;
     (void)fi;
-    if (is_disk(path))
-        put('F', 0, NULL, 0);
+    if (!is_disk(path))
+        return 0;
+    if (failing)
+        return -EIO;
+    put('F', 0, NULL, 0);
     return 0;
 }
 
@@ -134,7 +145,8 @@ static int serve(char **argv)
     if (image < 0 || journal < 0 || fstat(image, &st) < 0)
         die("open");
     image_size = st.st_size;
-    char *args[] = {"disklog", "-f", "-s", argv[2], NULL};
+    char name[] = "disklog", front[] = "-f", single[] = "-s";
+    char *args[] = {name, front, single, argv[2], NULL};
     return fuse_main(4, args, &operations, NULL);
 }
 

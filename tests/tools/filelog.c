@@ -323,6 +323,7 @@ int main(int argc, char **argv)
         perror("filelog");
         return 1;
     }
-    char *args[] = {"filelog", "-f", "-s", "-o", "allow_other", argv[3], NULL};
+    char name[] = "filelog", front[] = "-f", single[] = "-s", option[] = "-o", others[] = "allow_other";
+    char *args[] = {name, front, single, option, others, argv[3], NULL};
     return fuse_main(6, args, &operations, NULL);
 }
