@@ -240,8 +240,12 @@ static void url_parts(void **state)
         }
     }
     static const char *const bad[] = {"%", "%4", "a%", "%zz", "%0", "%00", "x%00y", "%%41", "%-1", "% 1", "%4\xc3"};
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        assert_int_equal(url_decode(&a, str_of(bad[i]), false, &got), -1);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        size_t n = strlen(bad[i]);
+        auto_free char *exact = mem_alloc(n); /* no NUL behind it: ASan sees a step too far */
+        memcpy(exact, bad[i], n);
+        assert_int_equal(url_decode(&a, (struct str){exact, n}, false, &got), -1);
+    }
     assert_int_equal(url_decode(&a, STR_LIT("a+b%2Bc%2f%2F"), false, &got), 0);
     assert_true(str_is(got, "a+b+c//"));
     assert_int_equal(url_decode(&a, STR_LIT("a+b%2Bc"), true, &got), 0);
