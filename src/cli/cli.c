@@ -29,7 +29,16 @@ static int no_command(int argc, char **argv)
     return CLI_USAGE;
 }
 
-int cli_main(int argc, char **argv)
+/* A full disk behind a redirection is a failure, whatever was said. */
+static int flushed(int rc)
+{
+    bool bad = ferror(stdout) != 0;
+    if (fflush(stdout) == 0 && !bad)
+        return rc;
+    return rc == CLI_OK ? print_error("cannot write to standard output") : rc;
+}
+
+static int main_of(int argc, char **argv)
 {
     struct cli_args args;
     struct err err = {0};
@@ -61,3 +70,5 @@ int cli_main(int argc, char **argv)
     args_release(&args);
     return rc;
 }
+
+int cli_main(int argc, char **argv) { return flushed(main_of(argc, argv)); }

@@ -65,13 +65,13 @@ static int run_config(const struct cli_args *a)
 static int run_gc(const struct cli_args *a)
 {
     return call(a, "gc", json_pack("{s:b,s:b}", "dry_run", args_flag(a, 0), "now", args_flag(a, 1)), -1,
-                "action,object,repository,digest,bytes,due,reason");
+                "action,object,size,due,digest,repository,why");
 }
 
 static int run_fsck(const struct cli_args *a)
 {
     return call(a, "fsck", json_pack("{s:b,s:b}", "full", args_flag(a, 0), "repair", args_flag(a, 1)), -1,
-                "problem,repository,digest,action,detail");
+                "level,code,digest,repository,text");
 }
 
 static int run_backup(const struct cli_args *a)

@@ -24,12 +24,12 @@ static int read_line(struct buf *ret, struct err *err)
 static int ask(const char *prompt, struct buf *ret, struct err *err)
 {
     struct termios old, quiet;
-    fprintf(stderr, "%s", prompt);
     if (tcgetattr(STDIN_FILENO, &old) != 0)
         return err_sys(err, ERR_IO, "terminal");
     quiet = old;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
-    (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+    (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet); /* before the prompt: what answers it is not thrown away */
+    fprintf(stderr, "%s", prompt);
     int rc = read_line(ret, err);
     (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
     fprintf(stderr, "\n");

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { COLUMNS_MAX = 8 };
+enum { COLUMN_WIDTH = 27 /* of a time */, DIGEST_WIDTH = 71 /* of sha256 */ };
 
 int print_error(const char *text)
 {
@@ -65,19 +65,21 @@ static void value_text(const json_t *v, char *out, size_t cap)
         out[0] = '\0';
 }
 
+static int width_of(struct str column) { return str_is(column, "digest") ? DIGEST_WIDTH : COLUMN_WIDTH; }
+
 static void print_row(struct printer *p, const json_t *item)
 {
     struct str rest = str_of(p->columns), column;
     char text[1024], key[64];
     if (p->n_items++ == 0) {
         for (struct str h = rest; str_split(&h, ',', &column);)
-            printf("%-*.*s", h.p ? 24 : 0, STR_FMT(column));
+            printf("%-*.*s", h.p ? width_of(column) + 1 : 0, STR_FMT(column));
         printf("\n");
     }
     while (str_split(&rest, ',', &column)) {
         text_copy(key, sizeof key, column);
         value_text(json_object_get(item, key), text, sizeof text);
-        printf(rest.p ? "%-23s " : "%s", text);
+        printf("%-*s%s", rest.p ? width_of(column) : 0, text, rest.p ? " " : "");
     }
     printf("\n");
 }
