@@ -1,0 +1,83 @@
+"""Fixtures of the command line's suite."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from berth import REPORTS, Hub, binary  # noqa: E402
+
+
+class Done:
+    """What a finished program said."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+        for word in REPORTS:
+            assert word not in err, err
+
+    def __repr__(self):
+        return "exit %s\n-- out\n%s\n-- err\n%s" % (self.code, self.out, self.err)
+
+    def lines(self):
+        """Output of --json: objects of one key each."""
+        docs = [json.loads(line) for line in self.out.splitlines()]
+        assert all(len(d) == 1 and set(d) <= {"progress", "item", "done"} for d in docs), self
+        return docs
+
+    def items(self):
+        return [d["item"] for d in self.lines() if "item" in d]
+
+    def done(self):
+        docs = self.lines()
+        assert [i for i, d in enumerate(docs) if "done" in d] == [len(docs) - 1], self
+        return docs[-1]["done"]
+
+
+def berth(*args, env=None, stdin="", cwd="/", fd=None):
+    """Runs the program in an environment without any setting of Berth."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("BERTH_") and k != "CREDENTIALS_DIRECTORY"}
+    clean.update(env or {})
+    done = subprocess.run([binary()] + list(args), input=stdin, stdout=subprocess.PIPE if fd is None else fd,
+                          stderr=subprocess.PIPE, universal_newlines=True, env=clean, timeout=120, cwd=cwd)
+    return Done(done.returncode, done.stdout or "", done.stderr)
+
+
+def commands():
+    """(name, operands) of every command, as `berth help` lists them."""
+    found = []
+    for line in berth("help").out.splitlines():
+        m = re.match(r"  ((?:user |repo )?[a-z]+) +([A-Z]*) +\S", line)
+        if m:
+            found.append((m.group(1), m.group(2)))
+    assert len(found) >= 15, found
+    return found
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def db(request):
+    return request.param
+
+
+@pytest.fixture
+def make_hub():
+    hubs = []
+
+    def make(db="sqlite", **kw):
+        kw.setdefault("env", {}).setdefault("BERTH_MIN_FREE", "0")
+        hubs.append(Hub(db, **kw))
+        return hubs[-1]
+
+    yield make
+    for h in hubs:
+        h.close()
+
+
+def on(hub, *args, **kw):
+    """A command on the hub's data directory, with the hub's database."""
+    env = {"BERTH_DATABASE": hub.database} if hub.database else {}
+    env.update(kw.pop("env", {}))
+    return berth(*args, "--data", hub.data, env=env, **kw)
