@@ -1,0 +1,185 @@
+"""Start, signals, readiness, one server to a data directory."""
+import os
+import re
+import signal
+import socket
+import stat
+import time
+
+import pytest
+from berth import DEADLINE, Hub
+from conftest import berth, on
+
+
+def test_the_first_password_is_random_and_said_once(make_hub):
+    h = make_hub(password=None)
+    said = [line for line in h.out_lines if "password" in line]
+    m = re.fullmatch(r"administrator admin, password ([0-9a-f]{32,}) \(kept in (.*)\)", said[0])
+    assert len(said) == 1 and m, said
+    password, path = m.groups()
+    assert path == h.data + "/keys/admin-password" and stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    with open(path) as f:
+        assert f.read().strip() == password
+    assert password not in h.stderr()
+    assert h.client("admin", password).get("/v2/").status == 200
+    h.out_lines.clear()
+    h.secrets.clear()  # the client's; it was meant to be printed
+    h.restart()
+    assert not [line for line in h.out_lines if "password" in line], h.out_lines
+    assert h.client("admin", password).get("/v2/").status == 200
+    h.secrets.clear()
+    other = make_hub(password=None)
+    assert password not in "".join(other.out_lines)
+
+
+def test_the_first_administrator_is_named_and_only_made_once(make_hub):
+    h = make_hub(admin="root-of-all", password="the-first-password")
+    assert not [line for line in h.out_lines if "the-first-password" in line]
+    assert h.client("root-of-all", "the-first-password").get("/v2/").status == 200
+    h.admin_password = "another-password"
+    h.restart()
+    assert h.client("root-of-all", "the-first-password").get("/v2/").status == 200
+    assert h.client("root-of-all", "another-password").get("/v2/").status == 401
+    assert not os.path.exists(h.data + "/keys/admin-password")
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_in_order(make_hub, sig):
+    h = make_hub()
+    assert stat.S_IMODE(os.stat(h.data + "/berth.sock").st_mode) == 0o600
+    h.proc.send_signal(sig)
+    assert h.proc.wait(DEADLINE) == 0
+    assert not os.path.exists(h.data + "/berth.sock")
+    h.stop()
+
+
+def test_one_server_to_a_data_directory(make_hub):
+    h = make_hub()
+    done = berth("serve", "--data", h.data, "--listen", "127.0.0.1:0")
+    assert done.code == 1 and "another process uses the data directory " + h.data in done.err, done
+    os.unlink(h.data + "/berth.sock")  # without its socket the server is not gone around
+    for args in (["gc"], ["fsck"], ["user", "list"]):
+        done = on(h, *args)
+        assert done.code == 1 and "another process uses" in done.err, done
+    assert h.anonymous().get("/healthz").status == 200
+
+
+def test_an_address_in_use(make_hub, tmp_path):
+    h = make_hub()
+    done = berth("serve", "--data", str(tmp_path / "other"), "--listen", "127.0.0.1:%d" % h.port)
+    assert done.code == 1 and "cannot listen on 127.0.0.1:%d" % h.port in done.err, done
+
+
+def test_a_socket_left_by_a_crash(make_hub):
+    h = make_hub()
+    h.kill()
+    assert os.path.exists(h.data + "/berth.sock")
+    assert on(h, "user", "list").code == 0
+    h.start()
+    assert on(h, "status").code == 0
+
+
+class Listener:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, address):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(address)
+        self.sock.settimeout(DEADLINE)
+
+    def next(self):
+        return self.sock.recv(4096).decode()
+
+
+@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
+def test_systemd_is_told(make_hub, tmp_path, abstract):
+    name = "berth-test-%d" % os.getpid() if abstract else str(tmp_path / "n")
+    listener = Listener("\0" + name if abstract else name)
+    h = make_hub(env={"NOTIFY_SOCKET": "@" + name if abstract else name, "BERTH_MIN_FREE": "0"}, start=False)
+    h.launch()
+    assert listener.next() == "READY=1"
+    assert h.ready.wait(DEADLINE) and h.anonymous_ok()
+    h.reload()
+    assert [listener.next(), listener.next()] == ["RELOADING=1", "READY=1"]
+    h.stop()
+    assert listener.next() == "STOPPING=1"
+
+
+def anonymous_ok(h):
+    """Readiness is true when it is said."""
+    from urllib.parse import urlsplit
+    h.service = urlsplit(h.url).netloc
+    return h.anonymous().get("/readyz").status == 200
+
+
+Hub.anonymous_ok = anonymous_ok
+
+
+def wait_for(test):
+    end = time.monotonic() + DEADLINE
+    while not test():
+        assert time.monotonic() < end, "did not come true"
+        time.sleep(0.02)
+
+
+def test_reload(make_hub, tmp_path):
+    """Keys that may change do, others are named; a wrong file changes nothing."""
+    conf = str(tmp_path / "berth.conf")
+
+    def settings(text):
+        with open(conf, "w") as f:
+            f.write(text)
+        h.reload()
+
+    with open(conf, "w") as f:
+        f.write("")
+    h = make_hub(flags=["--config", conf])
+    settings("read_only = true\nworkers = 3\nlog_level = debug\n")
+    h.wait_log(lambda r: r["msg"] == "this key needs a restart" and r["key"] == "workers")
+    wait_for(lambda: on(h, "status", "--json").done()["read_only"] != "")
+    assert h.admin().post("/v2/library/x/blobs/uploads/").status == 503
+    settings("read_only = perhaps\n")
+    r = h.wait_log(lambda r: "not reloaded" in r["msg"])
+    assert conf + ":1" in r["error"] and "true or false" in r["error"], r
+    assert on(h, "status", "--json").done()["read_only"] != ""
+    settings("")
+    wait_for(lambda: on(h, "status", "--json").done()["read_only"] == "")
+    assert h.admin().post("/v2/library/x/blobs/uploads/").status == 202
+
+
+def test_a_newer_store_is_refused(make_hub):
+    h = make_hub()
+    h.stop()
+    with open(h.data + "/store.json") as f:
+        text = f.read()
+    with open(h.data + "/store.json", "w") as f:
+        f.write(text.replace('"format":1', '"format":99'))
+    for args in (["serve", "--listen", "127.0.0.1:0"], ["gc"], ["fsck"], ["user", "list"]):
+        done = on(h, *args)
+        assert done.code == 1 and "store format 99" in done.err and "newer" in done.err, done
+
+
+def sql(h, statement):
+    import sqlite3
+    import subprocess
+    if h.database:
+        subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement, h.database], check=True)
+        return
+    c = sqlite3.connect(h.data + "/berth.db")
+    c.execute(statement)
+    c.commit()
+    c.close()
+
+
+def test_a_newer_schema_is_refused(db, make_hub):
+    h = make_hub(db)
+    h.admin().push_image("library/x", "t")
+    h.stop()
+    sql(h, "INSERT INTO schema_version (version, applied_at) VALUES (99, 0)")
+    for args in (["serve", "--listen", "127.0.0.1:0"], ["gc"], ["user", "list"]):
+        done = on(h, *args)
+        assert done.code == 1 and "schema version 99" in done.err and "newer" in done.err, done
+        assert h.database is None or h.database not in done.err
+    sql(h, "DELETE FROM schema_version WHERE version = 99")
+    h.start()
+    assert h.admin().pull("library/x", "t")
