@@ -72,7 +72,7 @@ static bool listen_ok(struct str text)
         if (colon < 2)
             return false;
         uint64_t port;
-        if (!str_u64((struct str){one.p + colon, one.n - colon}, &port) || port == 0 || port > 65535)
+        if (!str_u64((struct str){one.p + colon, one.n - colon}, &port) || port > 65535) /* 0: any */
             return false;
         char host[64];
         struct str h = {one.p, colon - 1};
