@@ -2,6 +2,7 @@
 DATA ?= data
 LISTEN ?= 127.0.0.1:5000
 PREFIX ?= /usr/local
+BUILD ?= build
 SECONDS_EACH ?= 60
 .PHONY: help deps test-deps build run test conformance bench fuzz torture image install clean
 help:
@@ -21,8 +22,8 @@ test-deps: deps
 bench-deps: deps
 	@tools/install-packages tools/packages.build tools/packages.bench
 build: deps
-	@test -f build/build.ninja || meson setup build --buildtype=release -Dtests=false --prefix=$(PREFIX) >/dev/null
-	@ninja -C build
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=release -Dtests=false --prefix=$(PREFIX) >/dev/null
+	@ninja -C $(BUILD)
 run: build
 	@tools/run-hints "$(LISTEN)" &
 	@exec build/berth serve --data "$(DATA)" --listen "$(LISTEN)"
@@ -37,10 +38,10 @@ fuzz: test-deps
 torture: test-deps
 	@tests/fault/torture
 image: build
-	@tools/make-image
+	@tools/make-image --binary $(BUILD)/berth
 install: build
-	@meson configure build --prefix=$(PREFIX)
-	@ninja -C build
-	@DESTDIR=$(DESTDIR) meson install -C build --no-rebuild
+	@meson configure $(BUILD) --prefix=$(PREFIX)
+	@ninja -C $(BUILD)
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 clean:
 	rm -rf build build-test build-faults build-fuzz build-tsan
