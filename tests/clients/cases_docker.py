@@ -204,6 +204,7 @@ def manifest_list(lane):
     name, body, media_type = lane.manifest("alice/list", "all")
     same((name, media_type), (told, DOCKER_LIST), "the list")
     same([m["platform"]["architecture"] for m in json.loads(body)["manifests"]], ["amd64", "arm64"], "platforms")
+    lane.tree("alice/list", "all")
     docker(lane, "rmi", "-f", lane.ref("alice/list:amd64"), lane.ref("alice/list:arm64"))
     docker(lane, "pull", "--platform", "linux/arm64", lane.ref("alice/list:all"))
     same(docker(lane, "image", "inspect", "-f", "{{.Config.Labels.arch}}", lane.ref("alice/list:all")), "arm64", "the platform")

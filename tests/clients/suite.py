@@ -259,7 +259,7 @@ def run_lanes(groups, result, only=None):
     def work(lanes):
         for lane in lanes:
             run_lane(lane, result, only)
-    threads = [threading.Thread(target=work, args=(g,)) for g in groups]
+    threads = [threading.Thread(target=work, args=(g,), daemon=True) for g in groups]
     for t in threads:
         t.start()
     for t in threads:
