@@ -1,6 +1,7 @@
-"""The clients of a run, a process each. They push, pull, move and delete tags, delete manifests, mount; snipers wait for
-the moment at which the collector is about to take something, and claim it then. Each writes down what it asked and was
-told (history.py says what for)."""
+"""The clients of a run, a process each. They push, pull, move and delete tags, delete manifests, mount; snipers wait
+for the moment at which the collector is about to take something, and claim it then. Each writes down what it asked
+and was told (history.py says what for)."""
+import heapq
 import pickle
 import random
 import time
@@ -22,6 +23,7 @@ class Client:
     def __init__(self, number, target, world, seed, until):
         self.number, self.target, self.world, self.until = number, target, world, until
         self.rng = random.Random("%s/client/%s" % (seed, number))
+        self.index, self.grace, self.started = 0, 2.0, time.monotonic()
         self.conn, self.records, self.counts = None, [], {}
 
     def main(self, path):
@@ -45,7 +47,8 @@ class Client:
         host, port, user, password = self.target
         if self.conn is None or not self.conn.usable:
             self.conn = Conn(host, port)
-        data = build(method, path, list(headers) + [("Authorization", basic(user, password))], body, False, "%s:%d" % (host, port))
+        headers = list(headers) + [("Authorization", basic(user, password))]
+        data = build(method, path, headers, body, False, "%s:%d" % (host, port))
         inv = time.monotonic_ns()
         self.conn.send(data)
         a = self.conn.answer(method)
@@ -150,6 +153,23 @@ class Client:
         self.claim(repo, tag, m.digest, inv, closure, manifests, start, resp)
         return start, inv, closure, manifests
 
+    def attach(self, repo, m, tag):
+        """With its subject under a tag: that keeps the artifact, too."""
+        start, tag_inv, closure, manifests = self.push(repo, m.subject, tag)
+        for d in m.blobs:
+            self.ensure(repo, d)
+        _, resp = self.put(repo, m)
+        self.claim(repo, tag, m.subject.digest, tag_inv, closure + [m.digest] + list(m.blobs), manifests + [m.digest],
+                   start, resp)
+
+    def pull_whole(self, repo, m):
+        """What the manifest needs, by digest."""
+        for child in m.children:
+            if self.get(repo, child):
+                self.pull_whole(repo, self.world.manifests[child])
+        for blob in m.blobs:
+            self.fetch(repo, blob, self.world.blobs[blob])
+
     def get(self, repo, d, method="GET"):
         inv, resp, a = self.ask((200, 404), method, "/v2/%s/manifests/%s" % (repo, d))
         there = a.status == 200
@@ -181,14 +201,12 @@ class Client:
 
 class Pusher(Client):
     """What a crowd of users does."""
-    WEIGHTS = {"push_image": 24, "push_index": 6, "push_artifact": 5, "retag": 8, "look": 30, "pull": 14, "list_tags": 6,
-               "delete_tag": 10, "delete_some_manifest": 5}
+    WEIGHTS = {"push_image": 24, "push_index": 6, "push_artifact": 5, "retag": 8, "look": 30, "pull": 14,
+               "list_tags": 6, "delete_tag": 10, "delete_some_manifest": 5}
 
     def turn(self):
-        if not hasattr(self, "started"):
-            self.started = time.monotonic()
-            self.names, self.odds = zip(*self.WEIGHTS.items())
-        getattr(self, self.rng.choices(self.names, self.odds)[0])()
+        names, odds = zip(*self.WEIGHTS.items())
+        getattr(self, self.rng.choices(names, odds)[0])()
 
     def where(self):
         return self.rng.choice(REPOS), self.rng.choice(TAGS)
@@ -209,15 +227,8 @@ class Pusher(Client):
         self.push(repo, self.fashion(self.world.indexes), tag)
 
     def push_artifact(self):
-        """With its subject under a tag: that keeps the artifact, too."""
         repo, tag = self.where()
-        m = self.fashion(self.world.artifacts)
-        start, tag_inv, closure, manifests = self.push(repo, m.subject, tag)
-        for d in m.blobs:
-            self.ensure(repo, d)
-        _, resp = self.put(repo, m)
-        self.claim(repo, tag, m.subject.digest, tag_inv, closure + [m.digest] + list(m.blobs), manifests + [m.digest],
-                   start, resp)
+        self.attach(repo, self.fashion(self.world.artifacts), tag)
 
     def retag(self):
         repo, tag = self.where()
@@ -233,13 +244,10 @@ class Pusher(Client):
     def pull(self):
         repo, tag = self.where()
         d = self.read_tag(repo, tag)
-        m = self.world.manifests[d] if d else None
-        images = [self.world.manifests[c] for c in m.children if self.get(repo, c)] if m else []
-        for image in ([m] if m else []) + images:
-            for blob in image.blobs:
-                self.fetch(repo, blob, self.world.blobs[blob])
-        if m and self.rng.random() < 0.3:
-            self.get(repo, d)
+        if d:
+            self.pull_whole(repo, self.world.manifests[d])
+            if self.rng.random() < 0.3:
+                self.get(repo, d)
 
     def list_tags(self):
         repo, _ = self.where()
@@ -270,34 +278,78 @@ class Lone:
         self.digest = digest(self.body)
 
 
-class Sniper(Client):
-    """Blobs that nobody names, each asked for again when its time has come: by HEAD, mount or upload, and then kept by
-    a manifest within the grace. Later the manifest goes, and the blob is pushed once more when its file is due."""
-    JOBS = 40
+class Planner(Client):
+    """Has many things going at a time, each with its next action at its time."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.jobs, self.made, self.planned = [], 0, 0
 
     def turn(self):
-        if not hasattr(self, "jobs"):
-            self.jobs, self.made, self.grace = [], 0, self.target_grace
-        now = time.monotonic()
-        if len(self.jobs) < self.JOBS:
-            self.begin()
-        self.jobs.sort(key=lambda j: j[0])
-        due, action, args = self.jobs[0]
-        if due > now + 0.002:
-            time.sleep(min(due - now, 0.02))
-            return
-        self.jobs.pop(0)
-        action(*args)
+        if self.made < self.JOBS or len(self.jobs) < self.JOBS:
+            self.made += 1
+            self.begin(self.made)
+        due, _, action, args = heapq.heappop(self.jobs)
+        while time.monotonic() < min(due, self.until):
+            time.sleep(min(max(due - time.monotonic(), 0), 0.02))
+        if time.monotonic() < self.until:
+            action(*args)
 
-    def later(self, at, action, *args):
-        self.jobs.append((at, action, args))
+    def later(self, wait, action, *args):
+        self.planned += 1  # no two are equal
+        heapq.heappush(self.jobs, (time.monotonic() + wait, self.planned, action, args))
 
-    def begin(self):
-        self.made += 1
-        lone, repo = Lone(self.rng, self.made), self.rng.choice(REPOS)
+
+class Keeper(Planner):
+    """Tags that stay for a while, so that what they keep alive outlives every delay of the collector: children of
+    indexes, artifacts of a tagged subject. Then they go, and what they named comes again."""
+    JOBS = 20
+
+    def begin(self, number):
+        m = self.world.kept[self.index][number % 20]
+        self.hold(self.rng.choice(REPOS), m, "keep%d-%d" % (self.index, number % 20))
+
+    def hold(self, repo, m, tag):
+        if m.subject:
+            self.attach(repo, m, tag)
+        else:
+            self.push(repo, m, tag)
+        # One look, late: whoever looks earlier puts the collector off.
+        self.later(self.grace * self.rng.uniform(1.2, 2.4), self.visit, repo, m, tag)
+        self.later(self.grace * self.rng.uniform(2.5, 3.2), self.leave, repo, m, tag)
+
+    def visit(self, repo, m, tag):
+        d = self.read_tag(repo, tag)
+        if m.subject:
+            if d:
+                self.pull_whole(repo, m.subject)
+            self.list_referrers(repo, m)
+        if self.get(repo, m.digest):
+            self.pull_whole(repo, m)
+
+    def list_referrers(self, repo, m):
+        inv, resp, a = self.ask((200,), "GET", "/v2/%s/referrers/%s" % (repo, m.subject.digest))
+        if m.digest not in [x["digest"] for x in a.json()["manifests"]]:
+            self.note("miss", repo, m.digest, inv, resp, "not among the referrers")
+
+    def leave(self, repo, m, tag):
+        if self.rng.random() < 0.7:
+            inv, resp, a = self.ask((202, 404), "DELETE", "/v2/%s/manifests/%s" % (repo, tag))
+            self.note("tag", repo, tag, "unset", None, a.status == 202, inv, resp)
+        else:
+            self.delete_manifest(repo, m.digest)
+        self.later(self.rng.uniform(0, self.grace * 1.5), self.hold, repo, m, tag)
+
+
+class Sniper(Planner):
+    """Blobs that nobody names, each asked for again when its time has come: by HEAD, mount or upload, and then kept by
+    a manifest within the grace. Later the manifest goes, and the blob is pushed once more when its file is due."""
+    JOBS = 100
+
+    def begin(self, number):
+        lone, repo = Lone(self.rng, number), self.rng.choice(REPOS)
         self.upload(repo, lone.blob, lone.data)
-        due = time.monotonic() + self.grace + self.rng.uniform(-0.03, 0.2)
-        self.later(due, self.claim_at_link, lone, repo)
+        self.later(self.grace + self.rng.uniform(-0.08, 0.12), self.claim_at_link, lone, repo)
 
     def keep(self, lone, repo, start):
         """A manifest for it, now or a little later, but within the grace of what was seen at start."""
@@ -305,9 +357,9 @@ class Sniper(Client):
             time.sleep(self.rng.uniform(0, self.grace / 20))
         inv, resp = self.put(repo, lone)
         self.claim(repo, None, lone.digest, inv, [lone.digest, lone.blob], [lone.digest], start, resp)
-        for wait in (0, self.grace * 0.9, self.grace * 2 if self.target_expiry == 0 else 0):
-            self.later(time.monotonic() + wait, self.fetch, repo, lone.blob, lone.data)
-        self.later(time.monotonic() + self.grace * 2.2, self.let_go, lone, repo)
+        for wait in (0, self.grace * 0.9, self.grace * 2):
+            self.later(wait, self.fetch, repo, lone.blob, lone.data)
+        self.later(self.grace * 2.2, self.let_go, lone, repo)
 
     def claim_at_link(self, lone, repo):
         """The link is about to be dropped."""
@@ -337,8 +389,8 @@ class Sniper(Client):
 
     def later_file(self, lone, repo):
         """Links go at once or after a grace, files 5 s behind them, out of the trash after another grace."""
-        at = time.monotonic() + self.rng.choice((5, 5 + self.grace, 5 + 2 * self.grace)) + self.rng.uniform(-0.1, 0.4)
-        self.later(at, self.claim_at_file, lone, repo)
+        wait = self.rng.choice((5, 5 + self.grace, 5 + 2 * self.grace)) + self.rng.uniform(-0.1, 0.4)
+        self.later(wait, self.claim_at_file, lone, repo)
 
     def claim_at_file(self, lone, repo):
         start = time.monotonic_ns()

@@ -139,7 +139,8 @@ class History:
         for key, ops in sorted(histories.items()):
             bad = linearize(ops)
             if bad is not None:
-                faults.append("%s: not linearizable\n%s" % (" ".join(map(self.short, key)), around(ops, bad, self.short)))
+                name = " ".join(map(self.short, key))
+                faults.append("%s: not linearizable\n%s" % (name, around(ops, bad, self.short)))
         return faults
 
     def check_tags(self):

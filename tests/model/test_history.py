@@ -52,7 +52,11 @@ def test_against_all_orders():
             inv = rng.randrange(12)
             kind = rng.choice(("write", "write", "read", "read", "unset", "unset_if", "present"))
             arg = rng.choice("ab") if kind in ("write", "unset_if") else None
-            ret = rng.choice((None, "a", "b")) if kind == "read" else rng.random() < 0.5 if kind in ("unset", "present") else None
+            ret = None
+            if kind == "read":
+                ret = rng.choice((None, "a", "b"))
+            elif kind in ("unset", "present"):
+                ret = rng.random() < 0.5
             ops.append(Op(inv, inv + rng.randrange(6), kind, arg, ret))
         want = brute(ops)
         good += want
