@@ -2,7 +2,6 @@
  * What differs between the engines stands behind db->engine. */
 #include "db/db_int.h"
 #include "base/clock.h"
-#include "base/fault.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,23 +10,9 @@
 #include <unistd.h>
 
 /* ---- opening and closing ---- */
-/* The entry of a new database file must outlive a power cut before anything in it is promised. */
-static int sync_dir(const char *dir, struct err *err)
-{
-    auto_fd int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_sys(err, ERR_IO, "cannot open %s", dir);
-    int fault = FAULT("db.dirsync");
-    if (fault != 0)
-        errno = fault;
-    if (fault != 0 || fsync(fd) < 0)
-        return err_sys(err, ERR_IO, "cannot sync %s", dir);
-    (void)FAULT("db.dirsync.done");
-    return 0;
-}
-
-/* Made here and not by SQLite, for its mode and for the directory's sync. O_EXCL: the close of a
- * second descriptor of a file in use would drop SQLite's locks. */
+/* Made here and not by SQLite, for its mode. The directory needs no sync of ours: SQLite syncs it
+ * with the first sync of a new WAL, before the first commit, and that covers this entry too. O_EXCL:
+ * the close of a second descriptor of a file in use would drop SQLite's locks. */
 static int create_file(struct db *db, struct err *err)
 {
     auto_fd int fd = open(db->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -35,7 +20,7 @@ static int create_file(struct db *db, struct err *err)
         return 0;
     if (fd < 0)
         return err_sys(err, ERR_IO, "cannot create %s", db->path);
-    return sync_dir(db->dir, err);
+    return 0;
 }
 
 static void free_db(struct db *db)
