@@ -15,7 +15,9 @@ int control_address(const char *dir, struct sockaddr_un *ret, int *ret_dir, stru
     if (fd < 0)
         return err_sys(err, ERR_NOT_FOUND, "cannot open the data directory %s", dir);
     *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-    snprintf(ret->sun_path, sizeof ret->sun_path, "/proc/self/fd/%d/berth.sock", fd);
+    int n = snprintf(ret->sun_path, sizeof ret->sun_path, "%s/berth.sock", dir);
+    if (n < 0 || (size_t)n >= sizeof ret->sun_path) /* too long; the other way needs /proc */
+        (void)snprintf(ret->sun_path, sizeof ret->sun_path, "/proc/self/fd/%d/berth.sock", fd);
     *ret_dir = fd;
     return 0;
 }

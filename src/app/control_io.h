@@ -7,7 +7,7 @@
 #include <sys/un.h>
 
 enum { CONTROL_LINE_MAX = 1 << 20 };
-/* The address of DATA/berth.sock through a descriptor of DATA, so that no path is too long. *ret_dir
+/* The address of DATA/berth.sock; a path too long for one goes through a descriptor of DATA. *ret_dir
  * stays open as long as the address is used. */
 int control_address(const char *dir, struct sockaddr_un *ret, int *ret_dir, struct err *err);
 /* A line and the descriptor that came with it (-1 none): 1, 0 the end, negative an error. */

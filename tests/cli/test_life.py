@@ -183,3 +183,11 @@ def test_a_newer_schema_is_refused(db, make_hub):
     sql(h, "DELETE FROM schema_version WHERE version = 99")
     h.start()
     assert h.admin().pull("library/x", "t")
+
+
+def test_a_data_directory_with_a_long_name(make_hub, tmp_path):
+    """Longer than the address of a socket may be."""
+    data = str(tmp_path) + "/" + "n" * 120 + "/" + "m" * 120
+    h = make_hub(data=data)
+    assert on(h, "status", "--json").done()["url"] == h.url
+    assert os.path.exists(data + "/berth.sock")
