@@ -32,7 +32,9 @@ def test_every_row_has_tests_that_exist():
             if not os.path.exists(os.path.join(HERE, name)):
                 bad.append(ref)
                 continue
-            if test not in known.setdefault(name, known_tests(name)):
+            if name not in known:
+                known[name] = known_tests(name)
+            if test not in known[name]:
                 bad.append(ref)
     assert bad == []
 
