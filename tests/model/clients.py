@@ -230,11 +230,11 @@ class Pusher(Client):
         repo, tag = self.where()
         self.attach(repo, self.fashion(self.world.artifacts), tag)
 
-    def retag(self):
-        repo, tag = self.where()
+    def retag(self, repo=None, to=None):
+        repo, tag = repo or self.rng.choice(REPOS), self.rng.choice(TAGS)
         d = self.read_tag(repo, tag)
         if d:
-            self.put(repo, self.world.manifests[d], self.rng.choice(TAGS))
+            self.put(repo, self.world.manifests[d], to or self.rng.choice(TAGS))
 
     def look(self):
         repo, tag = self.where()
@@ -249,15 +249,15 @@ class Pusher(Client):
             if self.rng.random() < 0.3:
                 self.get(repo, d)
 
-    def list_tags(self):
-        repo, _ = self.where()
+    def list_tags(self, repo=None):
+        repo = repo or self.rng.choice(REPOS)
         inv, resp, a = self.ask((200, 404), "GET", "/v2/%s/tags/list" % repo)
         have = set(a.json()["tags"] or ()) if a.status == 200 else set()
         for tag in TAGS:
             self.note("tag", repo, tag, "present", None, tag in have, inv, resp)
 
-    def delete_tag(self):
-        repo, tag = self.where()
+    def delete_tag(self, repo=None, tag=None):
+        repo, tag = repo or self.rng.choice(REPOS), tag or self.rng.choice(TAGS)
         inv, resp, a = self.ask((202, 404), "DELETE", "/v2/%s/manifests/%s" % (repo, tag))
         self.note("tag", repo, tag, "unset", None, a.status == 202, inv, resp)
 
@@ -265,6 +265,28 @@ class Pusher(Client):
         repo, tag = self.where()
         d = self.read_tag(repo, tag, "HEAD") if self.rng.random() < 0.7 else None
         self.delete_manifest(repo, d or self.fashion(self.world.images).digest)
+
+
+class Watcher(Pusher):
+    """Reads one tag in turn from the caches of the event loops, each over a connection of its own, and past them: a
+    list comes from the database. New, then old, is what must not be."""
+    CONNECTIONS = 4
+
+    def turn(self):
+        if self.index == 0:  # one of them moves what they all watch
+            repo, tag = "model/a", "t0"
+            self.rng.choice((self.delete_tag, self.retag))(repo, tag)
+            return
+        if not hasattr(self, "conns"):
+            self.conns = [None] * self.CONNECTIONS
+        for look in range(20):
+            at = look % self.CONNECTIONS
+            self.conn = self.conns[at]
+            if self.rng.random() < 0.4:
+                self.list_tags("model/a")
+            else:
+                self.read_tag("model/a", "t0", "HEAD")
+            self.conns[at] = self.conn
 
 
 class Lone:
