@@ -27,7 +27,7 @@ static int connect_to(const char *dir, int *ret_sock, struct err *err)
 static int follow(int sock, const struct control_out *out, struct err *err)
 {
     struct buf pending;
-    int rc, fd = -1;
+    int rc = 0, fd = -1;
     json_t *line = NULL;
     buf_init(&pending, CONTROL_LINE_MAX);
     bool done = false;

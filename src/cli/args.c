@@ -39,10 +39,14 @@ static int option(struct cli_args *a, char **argv, int left, int *used, struct e
     const char *value = rest.p;
     size_t n;
     *used = 1;
-    if (!value && str_is(name, "json"))
-        return a->json = true, 0;
-    if (!value && str_is(name, "help"))
-        return a->help = true, 0;
+    if (!value && str_is(name, "json")) {
+        a->json = true;
+        return 0;
+    }
+    if (!value && str_is(name, "help")) {
+        a->help = true;
+        return 0;
+    }
     if (!value && own_flag(a, name))
         return 0;
     int k = config_find(name);
@@ -58,8 +62,10 @@ static int option(struct cli_args *a, char **argv, int left, int *used, struct e
         value = argv[1];
         *used = 2;
     }
-    if (config)
-        return a->config_file = value, 0;
+    if (config) {
+        a->config_file = value;
+        return 0;
+    }
     return add_key(a, k, value, err);
 }
 

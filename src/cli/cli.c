@@ -44,8 +44,8 @@ static int main_of(int argc, char **argv)
     struct err err = {0};
     int used;
     bool help = argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
-    if (help && argc > 2 && (argv++, argc--, find(argc, argv, &used)) != NULL) {
-        print_command_help(find(argc, argv, &used));
+    if (help && argc > 2 && find(argc - 1, argv + 1, &used) != NULL) {
+        print_command_help(find(argc - 1, argv + 1, &used));
         return CLI_OK;
     }
     if (help) {

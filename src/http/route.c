@@ -13,7 +13,7 @@ static bool split(struct str path, struct path *ret)
 {
     struct str part;
     ret->n = 0;
-    path.p++, path.n--; /* the leading slash */
+    path = (struct str){path.p + 1, path.n - 1}; /* without the leading slash */
     while (str_split(&path, '/', &part)) {
         if (ret->n == SEGMENTS_MAX)
             return false;

@@ -129,7 +129,7 @@ static int decide(struct http_req *r, const struct gate *g, struct err *err)
     case RIGHT_METRICS:
         if (is_local(r))
             return 0;
-        /* fall through */
+        __attribute__((fallthrough));
     case RIGHT_ADMIN:
         if (p->user_id == 0)
             return unauthorized(r, NULL, err);
