@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -74,6 +75,14 @@ static int run_fsck(const struct cli_args *a)
                 "level,code,digest,repository,text");
 }
 
+/* The entry of a file just made, so that a power cut does not take it. */
+static bool entry_synced(const char *path)
+{
+    auto_free char *copy = mem_strdup(path);
+    auto_fd int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && fsync(fd) == 0;
+}
+
 static int run_backup(const struct cli_args *a)
 {
     const char *path = a->operands[0];
@@ -90,6 +99,10 @@ static int run_backup(const struct cli_args *a)
     if (standard) /* reports must not run into the archive */
         (void)dup2(STDERR_FILENO, STDOUT_FILENO);
     int rc = call(a, "backup", json_object(), fd, "problem,digest,detail");
+    if (rc == CLI_OK && !standard && !entry_synced(path)) {
+        fprintf(stderr, "berth: cannot make the entry of %s durable: %m\n", path);
+        rc = CLI_FAILED;
+    }
     if (rc != CLI_OK && !standard)
         fprintf(stderr, "berth: %s is not a complete backup\n", path);
     return rc;

@@ -20,18 +20,32 @@ static int ssl_err(struct err *err, const char *what, const char *file)
     return err_set(err, ERR_USAGE, "%s %s: %s", what, file, text);
 }
 
-static int write_pem(const char *path, int (*fn)(FILE *, void *), void *what, struct err *err)
+static bool sync_directory(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    auto_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && fsync(fd) == 0;
+}
+
+/* Whole or not there: half a file after a crash would stop every later start. */
+static int write_pem(const char *dir, const char *path, int (*fn)(FILE *, void *), void *what,
+                     struct err *err)
+{
+    size_t n = strlen(path);
+    auto_free char *temp = mem_alloc(n + sizeof ".new");
+    memcpy(temp, path, n);
+    memcpy(temp + n, ".new", sizeof ".new");
+    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (f == NULL) {
         if (fd >= 0)
             close(fd);
-        return err_sys(err, ERR_IO, "cannot write %s", path);
+        return err_sys(err, ERR_IO, "cannot write %s", temp);
     }
     bool ok = fn(f, what) == 1 && fflush(f) == 0 && fsync(fd) == 0;
     ok = fclose(f) == 0 && ok;
-    return ok ? 0 : err_sys(err, ERR_IO, "cannot write %s", path);
+    if (ok && rename(temp, path) == 0 && sync_directory(dir))
+        return 0;
+    return err_sys(err, ERR_IO, "cannot write %s", path);
 }
 
 static int put_key(FILE *f, void *k) { return PEM_write_PrivateKey(f, k, NULL, NULL, 0, NULL, NULL); }
@@ -73,9 +87,9 @@ static int self_signed(const char *cert, const char *key, const char *dir, struc
         return err_sys(err, ERR_IO, "cannot make %s", dir);
     EVP_PKEY *k = EVP_EC_gen("P-256");
     X509 *x = k ? sign_self(k) : NULL;
-    int rc = x ? write_pem(key, put_key, k, err) : ssl_err(err, "cannot make", cert);
+    int rc = x ? write_pem(dir, key, put_key, k, err) : ssl_err(err, "cannot make", cert);
     if (rc == 0)
-        rc = write_pem(cert, put_cert, x, err);
+        rc = write_pem(dir, cert, put_cert, x, err);
     X509_free(x);
     EVP_PKEY_free(k);
     return rc;

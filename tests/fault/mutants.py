@@ -6,6 +6,7 @@ Prints a table (docs/durability.md holds one): the sync, the volume whose images
 that took. A sync that no image misses is a failure of this program: either the tests or the sync is too much.
 """
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -44,9 +45,39 @@ MUTANTS = [
      'sync_blobs && (rc = store_sync_plain(s, s->blobs, STEP("store.create.fansync"), err)) < 0', "false", (FILES,)),
     ("store.create.parentsync", STORE + "layout.c",
      'step_fault("store.create.parentsync") == 0 && fsync(parent) == 0', "parent >= 0", (FILES,)),
-    ("db.dirsync", "src/db/db.c", "return sync_dir(db->dir, err);", "(void)sync_dir; return 0;", (FILES, DISK)),
-    ("SQLite: synchronous=NORMAL", "src/db/db_sqlite.c", "synchronous=FULL", "synchronous=NORMAL", (DISK, FILES)),
-    ("SQLite: synchronous=OFF", "src/db/db_sqlite.c", "synchronous=FULL", "synchronous=OFF", (DISK, FILES)),
+    ("of a self-signed certificate", "src/http/tls.c", "fflush(f) == 0 && fsync(fd) == 0", "fflush(f) == 0", (FILES,)),
+    ("of a self-signed certificate's directory", "src/http/tls.c", "return fd >= 0 && fsync(fd) == 0;", "return fd >= 0;",
+     (FILES,)),
+    ("of a backup", "src/arc/arc.c", "fsync(w->fd) < 0 &&", "w->fd < 0 &&", (FILES,)),
+    ("of a backup's directory", "src/cli/commands.c", "return fd >= 0 && fsync(fd) == 0;", "return fd >= 0;", (FILES,)),
+    ("of a restore's mark", "src/app/backup.c", "return d >= 0 && fsync(d) == 0 ?", "return d >= 0 ?", (FILES,)),
+    ("SQLite: synchronous=NORMAL", "src/db/db_sqlite.c", "synchronous=FULL; %s", "synchronous=NORMAL; %s", (DISK, FILES)),
+    ("SQLite: synchronous=OFF", "src/db/db_sqlite.c", "synchronous=FULL; %s", "synchronous=OFF; %s", (DISK, FILES)),
+]
+
+# Other promises, each broken once: (name, file, text, replacement, the test that must fail)
+ERRORS = ["errors.py", "--only"]
+OTHERS = [
+    ("an answer before its commit", "src/db/db_sqlite.c",
+     ["    return run_fixed(conn_of(base), COMMIT, err);",
+      "    return run_fixed(c, role == DB_WRITER ? BEGIN_WRITE : BEGIN_READ, err);"],
+     ["    static int n;\n    return base->db->writer.started && ++n % 3 ? 0 : run_fixed(conn_of(base), COMMIT, err);",
+      "    if (sqlite3_get_autocommit(c->h) == 0)\n        return 0;\n"
+      "    return run_fixed(c, role == DB_WRITER ? BEGIN_WRITE : BEGIN_READ, err);"], ["kills.py", "--kills", "10"]),
+    ("a name before its bytes", STORE + "staging.c", "store_write_all(g->fd, p, n, g->size) < 0",
+     "store_write_all(g->fd, p, n > 2000 ? n - 1 : n, g->size) < 0", ["kills.py", "--kills", "10"]),
+    ("EIO that ends nothing", STORE + "store.c", "    atomic_store(&s->failed, true);", "    (void)s;",
+     ERRORS + ["eio_at_each_step"]),
+    ("EIO of a commit that ends nothing", "src/db/writer.c", "    if (sys != ENOSPC && sys != EDQUOT)\n        db_fail(db);",
+     "    (void)sys;", ERRORS + ["eio_at_each_step"]),
+    ("a full disk that ends everything", STORE + "store.c", "    if (errno == EIO)\n        store_break(s);",
+     "    store_break(s);", ERRORS + ["full_disk"]),
+    ("no rest without descriptors", "src/http/accept.c", "            rest(l, listener);", "            (void)rest;",
+     ERRORS + ["descriptors"]),
+    ("no drain", "src/http/server.c", "    while (atomic_load(&s->n_conns) > 0 && clock_mono() < until) {",
+     "    while (until == 0) {", ERRORS + ["stop_under_load"]),
+    ("a database that stays away", "src/db/writer.c", "db->writer.retry_at = clock_mono() + db->writer.backoff;",
+     "db->writer.retry_at = INT64_MAX;", ["errors.py", "--db", "postgresql", "--only", "postgres_dies"]),
 ]
 
 
@@ -65,7 +96,7 @@ def setting_up(tree, build):
     for name in os.listdir(ROOT):  # what else meson names
         if not name.startswith((".", "build")) and not os.path.exists(os.path.join(tree, name)):
             os.symlink(os.path.join(ROOT, name), os.path.join(tree, name))
-    sh("meson", "setup", build, tree, "--buildtype=release")
+    sh("meson", "setup", build, tree, "--buildtype=release", "-Dfaults=true", "-Dtests=false")
     sh("ninja", "-C", build, "berth", "tests/tools/disklog", "tests/tools/filelog")
 
 
@@ -78,17 +109,39 @@ def attempt(build, volume, db, images):
                           stderr=subprocess.STDOUT, universal_newlines=True)
     if not os.path.exists(report):
         return None, 0, done.stdout[-800:]
-    import json
     with open(report) as f:
         t = json.load(f)
     os.unlink(report)
     return t["bad"] > 0, t["images"], t["first"]
 
 
+def broken(tree, build, path, text, other, test):
+    """True when the test fails with this change of the source."""
+    full = os.path.join(tree, path)
+    with open(full) as f:
+        changed = source = f.read()
+    for a, b in zip(*((text, other) if isinstance(text, list) else ([text], [other]))):
+        assert source.count(a) == 1, (path, a, source.count(a))
+        changed = changed.replace(a, b)
+    with open(full, "w") as f:
+        f.write(changed)
+    try:
+        sh("ninja", "-C", build, "berth")
+        env = dict(os.environ, BERTH_BIN=os.path.join(build, "berth"))
+        done = subprocess.run([sys.executable, os.path.join(HERE, test[0])] + test[1:], env=env, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, universal_newlines=True)
+        print("# " + "\n# ".join(done.stdout.strip().splitlines()[-6:])[:1500])
+        return done.returncode != 0
+    finally:
+        with open(full, "w") as f:
+            f.write(source)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--images", type=int, default=200)
-    p.add_argument("--only", default="")
+    p.add_argument("--images", type=int, default=300)
+    p.add_argument("--only", default="", help="those whose name has this text")
+    p.add_argument("--others", action="store_true", help="only what is no sync")
     p.add_argument("--out")
     a = p.parse_args()
     scratch = tempfile.mkdtemp(prefix="berth-mutants-")
@@ -99,7 +152,7 @@ def main():
     try:
         setting_up(tree, build)
         for name, path, text, other, volumes in MUTANTS:
-            if a.only not in name:
+            if a.only not in name or a.others:
                 continue
             full = os.path.join(tree, path)
             with open(full) as f:
@@ -125,6 +178,12 @@ def main():
             print("%s - without %s" % ("ok" if red else "not ok", name), flush=True)
             with open(full, "w") as f:
                 f.write(source)
+        for name, path, text, other, test in OTHERS:
+            if a.only not in name:
+                continue
+            red = broken(tree, build, path, text, other, test)
+            passed, failed = passed + red, failed + (not red)
+            print("%s - %s: %s" % ("ok" if red else "not ok", name, " ".join(test)), flush=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if a.out:

@@ -40,7 +40,7 @@ from registry import digest, quote  # noqa: E402
 START_BOUND = 60
 WAL_FULL = 16000000  # bytes; near the 4000 frames after which the server checkpoints and starts from the beginning
 ENV = {"BERTH_ACCESS_LOG": "false", "BERTH_LOG_LEVEL": "warn", "BERTH_MIN_FREE": "0", "BERTH_TOKEN_LIFE": "60m",
-       "BERTH_GC_GRACE": "1s", "BERTH_SCRUB_RATE": "0"}
+       "BERTH_GC_GRACE": "1s", "BERTH_SCRUB_RATE": "0", "BERTH_MAX_UPLOADS_PER_USER": "1000000"}
 FEWER = {"large": 0}
 REPOS = ["w/r0", "w/r1", "w/r2"]
 
@@ -274,6 +274,9 @@ class Scene:
         self.ready = None      # the number of "ready on"
         self.facts, self.password, self.tokens = None, None, {}
         self.victims, self.collected = {}, set()
+        self.files = {}        # name below the data directory -> (from which acknowledgement on, bytes)
+        self.restored = None   # the number of a restore's end
+        self.env = ENV
 
     def mark(self, number):
         if self.logging:
@@ -413,9 +416,15 @@ class Scene:
         if last_only:
             return [(total, 0), (total, 1)][:n] + [(total, rng.randrange(2, 1 << 31)) for _ in range(n - 2)]
         out = []
+        if not self.marks or not self.flushes:
+            raise AssertionError("nothing in the log")
+        birth = [i + 1 for i, (kind, _) in enumerate(self.volume.kinds()) if kind == "R"
+                 and self.ready is not None and i < self.position.get(self.ready, 0)]
         for _ in range(n):
             r = rng.random()
-            if r < 0.5:
+            if birth and r < 0.1:  # a name of the first start: there are few, and each claims something
+                cut, seed = rng.choice(birth), rng.randrange(2, 1 << 31)
+            elif r < 0.5:
                 cut, seed = rng.choice(self.marks) + 1, rng.choice([0, 0, 0, rng.randrange(2, 1 << 31)])
             elif r < 0.75:
                 cut, seed = rng.choice(self.flushes) + rng.randrange(2), rng.choice([0, 1, rng.randrange(2, 1 << 31)])
@@ -437,15 +446,20 @@ class Scene:
             server = Server(self.db, work, self.external, self.password)
             if ready and self.victims and not self.external:
                 wrong = self.check_upkeep(server.data, cut, upto)
-            if ready:
+            if ready and self.facts and self.restored is None:
                 if not os.path.exists(server.data + "/store.json"):
                     wrong += "LOST the store: no store.json\n"
                 else:
                     with open(server.data + "/store.json") as f:
                         if f.read() != self.facts:
                             wrong += "LOST the store's id\n"
+            wrong += self.check_files(server.data, upto)
             wrong += self.check_layout(server.data)
-            wrong += self.check_server(server, ready, upto)
+            server.hub.extra = self.env
+            if self.restored is None:
+                wrong += self.check_server(server, ready, upto)
+            else:
+                wrong += self.check_restored(server, upto)
         except (AssertionError, Unexpected, Gone, subprocess.CalledProcessError, sqlite3.Error, OSError) as e:
             wrong += "FAILED %s: %s" % (type(e).__name__, str(e)[-1500:])
         finally:
@@ -454,10 +468,30 @@ class Scene:
             self.volume.drop(number)
         return wrong
 
+    def check_files(self, data, upto):
+        for name, (number, want) in self.files.items():
+            path = os.path.normpath(os.path.join(data, name))
+            have = None
+            if os.path.exists(path):
+                with open(path, "rb") as f:
+                    have = f.read()
+            if upto(number) and have != want:
+                return "LOST %s: %s\n" % (name, "not there" if have is None else "other bytes")
+        return ""
+
+    def check_restored(self, server, upto):
+        """From its end on all is there and serves; before, the directory is refused or empty, never a part."""
+        done = upto(self.restored)
+        pending = os.path.exists(server.data + "/restore-incomplete")
+        empty = not os.path.exists(server.data + "/store.json") and not os.path.exists(server.data + "/berth.db")
+        if not done and (pending or empty):
+            return ""
+        return self.check_server(server, True, lambda number: True)
+
     @staticmethod
     def check_layout(data):
         """store.json comes last and says that everything else is there."""
-        if not os.path.exists(data + "/store.json"):
+        if not os.path.exists(data + "/store.json") or os.path.exists(data + "/restore-incomplete"):
             return ""
         names = ["blobs", "uploads", "trash", "quarantine", "keys"]
         names += ["blobs/%s/%02x" % (alg, i) for alg in ("sha256", "sha512") for i in range(256)]
@@ -467,10 +501,10 @@ class Scene:
     def check_server(self, server, ready, upto):
         hub = server.hub
         hub.port = free_port()
-        if self.tokens:
+        if self.tokens and self.service:
             hub.flags = ["--public-url", self.service]
         server.start()
-        if not ready:
+        if not ready or self.service is None:
             return ""
         report = Report()
         target = Target(hub.host, hub.port, hub)
@@ -573,6 +607,52 @@ def scene_upkeep(db, volume, seed):
     return s
 
 
+def scene_tls(db, volume, seed):
+    """A first start that makes its own certificate: after it, clients have pinned it."""
+    s = Scene(db, volume)
+    work = s.begin_log()
+    server = Server(db, work)
+    server.hub.extra = dict(ENV, BERTH_TLS_SELF_SIGNED="true")
+    server.start()
+    s.ready = next(s.ledger.numbers)
+    for name in ("store.json", "keys/self.crt", "keys/self.key", "keys/token.seed"):
+        with open(os.path.join(server.data, name), "rb") as f:
+            s.files[name] = (s.ready, f.read())
+    s.mark(s.ready)
+    s.end_log(server)
+    s.service, s.env = None, dict(ENV, BERTH_TLS_SELF_SIGNED="true")
+    return s
+
+
+def scene_copy(db, volume, seed):
+    """A backup of a server elsewhere, and its restore into a new directory."""
+    s = Scene(db, volume)
+    other = tempfile.mkdtemp(prefix="berth-power-source-")
+    server, target = s.first_start(other)
+    s.service = server.hub.url
+    s.load_images(target, seed)
+    work = s.begin_log()
+    os.mkdir(work + "/out")
+    sync_directory(work)
+    server.hub.command("backup", work + "/out/berth.tar")
+    done = next(s.ledger.numbers)
+    with open(work + "/out/berth.tar", "rb") as f:
+        s.files["../../out/berth.tar"] = (done, f.read())
+    s.mark(done)
+    server.hub.run("restore", work + "/out/berth.tar", "--data", work + "/srv/data")
+    s.restored = next(s.ledger.numbers)
+    s.mark(s.restored)
+    s.end_log(server)
+    shutil.rmtree(other)
+    return s
+
+
+def sync_directory(path):
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+
+
 def scene_old(db, volume, seed):
     """A server that has been running for a while: SQLite's log is overwritten in place."""
     s = Scene(db, volume)
@@ -652,6 +732,10 @@ def make_scene(kind, db, seed, fs):
         return scene_life(db, Disk(fs, 320 if db == "postgresql" else 96), seed)
     if kind == "files":
         return scene_life(db, Files(), seed)
+    if kind == "files-tls":
+        return scene_tls(db, Files(), seed)
+    if kind == "files-copy":
+        return scene_copy(db, Files(), seed)
     if kind == "files-upkeep":
         return scene_upkeep(db, Files(), seed)
     if kind == "files-far":
@@ -667,7 +751,8 @@ def plan(volume, db, images):
         return [("old", images * 3 // 4), ("life", images - images * 3 // 4)]
     if db == "postgresql":
         return [("files-far", images)]
-    return [("files", images * 3 // 4), ("files-upkeep", images - images * 3 // 4)]
+    parts = {"files-upkeep": images // 5, "files-tls": images // 10, "files-copy": images // 5}
+    return [("files", images - sum(parts.values()))] + list(parts.items())
 
 
 def run(volume, db, images, seed, fs="ext4", until_red=False, shuffle=False):
