@@ -107,7 +107,7 @@ def test_machine_output(db, make_hub, tmp_path, running):
     for args, stdin in ((["user", "add", "alice"], "password-1\n"), (["user", "passwd", "nobody"], "password-1\n"),
                         (["user", "remove", "nobody"], ""), (["user", "add", "Bad/Name"], "password-1\n"),
                         (["user", "add", "carl"], "short\n"), (["user", "add", "carl"], ""), (["repo", "public", "no/where"], ""),
-                        (["backup", "/nonexistent/b.tar"], ""), (["backup", "-"], ""), (["backup", "/dev/full"], "")):
+                        (["backup", "/dev/null/b.tar"], ""), (["backup", "-"], ""), (["backup", "/dev/full"], "")):
         done = on(h, *args, "--json", stdin=stdin)
         assert done.code == 1 and done.err.startswith("berth: ") and '"done"' not in done.out, (args, done)
 
