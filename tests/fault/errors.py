@@ -193,6 +193,7 @@ def low_water(db):
         w = Writer(91, lab.target, lab.ledger, "low", REPOS)
         got = w.manifest("w/r1", "low")
         fill(folder + "/v", 8 << 20)
+        time.sleep(0.5)  # the server asks for the free space every 200 ms
         assert lab.push() == 507
         a = w.wire.request("PUT", "/v2/w/r1/manifests/low2", "w/r1", headers=[("Content-Type", IMAGE)],
                            body=got[1])
