@@ -17,24 +17,24 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
 STORE = "src/store/"
-# (name, file, text, replacement, volumes to try: (volume, database))
-FILES, FAR, DISK = ("files", "sqlite"), ("files", "postgresql"), ("disk", "sqlite")
+# (name, file, text, replacement, scenes of power.py to try)
+FILES, UPKEEP, TLS, COPY, FAR, OLD, LIFE = "files", "files-upkeep", "files-tls", "files-copy", "files-far", "old", "life"
 MUTANTS = [
-    ("store.blob.sync", STORE + "staging.c", 'sync_data(g, STEP("store.blob.sync"), err)', "0", (DISK, FILES)),
+    ("store.blob.sync", STORE + "staging.c", 'sync_data(g, STEP("store.blob.sync"), err)', "0", (OLD, FILES)),
     ("store.blob.dirsync", STORE + "staging.c", 'store_sync_dir(s, fan, name.group, STEP("store.blob.dirsync"), err)',
-     "0", (DISK, FILES)),
-    ("store.upload.sync", STORE + "staging.c", 'sync_data(g, STEP("store.upload.sync"), err)', "0", (DISK, FILES)),
+     "0", (OLD, FILES)),
+    ("store.upload.sync", STORE + "staging.c", 'sync_data(g, STEP("store.upload.sync"), err)', "0", (OLD, FILES)),
     ("store.uploads.dirsync", STORE + "staging.c",
-     'store_sync_dir(g->s, g->s->uploads, STORE_UPLOADS, STEP("store.uploads.dirsync"), err)', "0", (DISK, FILES)),
+     'store_sync_dir(g->s, g->s->uploads, STORE_UPLOADS, STEP("store.uploads.dirsync"), err)', "0", (OLD, FILES)),
     ("store.trash.dirsync, store.quarantine.dirsync (new name)", STORE + "blob.c",
-     "store_sync_dir(s, to, group, sync_step, err)", "((void)group, 0)", (FILES,)),
+     "store_sync_dir(s, to, group, sync_step, err)", "((void)group, 0)", (UPKEEP,)),
     ("store.trash.dirsync, store.quarantine.dirsync (old name)", STORE + "blob.c",
-     "store_sync_dir(s, fan, n.group, sync_step, err)", "0", (FILES,)),
-    ("store.key.sync", STORE + "keys.c", 'store_sync_file(s, fd, STEP("store.key.sync"), err)', "0", (DISK, FILES)),
+     "store_sync_dir(s, fan, n.group, sync_step, err)", "0", (UPKEEP,)),
+    ("store.key.sync", STORE + "keys.c", 'store_sync_file(s, fd, STEP("store.key.sync"), err)', "0", (LIFE, FILES)),
     ("store.key.dirsync", STORE + "keys.c", 'store_sync_plain(s, s->keys, STEP("store.key.dirsync"), err)', "0",
-     (DISK, FILES)),
+     (LIFE, FILES)),
     ("store.create.sync", STORE + "layout.c", 'store_sync_file(s, fd, STEP("store.create.sync"), err)', "0",
-     (DISK, FILES)),
+     (LIFE, FILES)),
     ("store.create.dirsync (of store.json)", STORE + "layout.c",
      '    return store_sync_plain(s, s->root, STEP("store.create.dirsync"), err);', "    return 0;", (FILES, FAR)),
     ("store.create.dirsync (of the directories)", STORE + "layout.c",
@@ -45,14 +45,14 @@ MUTANTS = [
      'sync_blobs && (rc = store_sync_plain(s, s->blobs, STEP("store.create.fansync"), err)) < 0', "false", (FILES,)),
     ("store.create.parentsync", STORE + "layout.c",
      'step_fault("store.create.parentsync") == 0 && fsync(parent) == 0', "parent >= 0", (FILES,)),
-    ("of a self-signed certificate", "src/http/tls.c", "fflush(f) == 0 && fsync(fd) == 0", "fflush(f) == 0", (FILES,)),
+    ("of a self-signed certificate", "src/http/tls.c", "fflush(f) == 0 && fsync(fd) == 0", "fflush(f) == 0", (TLS,)),
     ("of a self-signed certificate's directory", "src/http/tls.c", "return fd >= 0 && fsync(fd) == 0;", "return fd >= 0;",
-     (FILES,)),
-    ("of a backup", "src/arc/arc.c", "fsync(w->fd) < 0 &&", "w->fd < 0 &&", (FILES,)),
-    ("of a backup's directory", "src/cli/commands.c", "return fd >= 0 && fsync(fd) == 0;", "return fd >= 0;", (FILES,)),
-    ("of a restore's mark", "src/app/backup.c", "return d >= 0 && fsync(d) == 0 ?", "return d >= 0 ?", (FILES,)),
-    ("SQLite: synchronous=NORMAL", "src/db/db_sqlite.c", "synchronous=FULL; %s", "synchronous=NORMAL; %s", (DISK, FILES)),
-    ("SQLite: synchronous=OFF", "src/db/db_sqlite.c", "synchronous=FULL; %s", "synchronous=OFF; %s", (DISK, FILES)),
+     (TLS,)),
+    ("of a backup", "src/arc/arc.c", "fsync(w->fd) < 0 &&", "w->fd < 0 &&", (COPY,)),
+    ("of a backup's directory", "src/cli/commands.c", "return fd >= 0 && fsync(fd) == 0;", "return fd >= 0;", (COPY,)),
+    ("of a restore's mark", "src/app/backup.c", "return d >= 0 && fsync(d) == 0 ?", "return d >= 0 ?", (COPY,)),
+    ("SQLite: synchronous=NORMAL", "src/db/db_sqlite.c", "synchronous=FULL; %s", "synchronous=NORMAL; %s", (OLD, FILES)),
+    ("SQLite: synchronous=OFF", "src/db/db_sqlite.c", "synchronous=FULL; %s", "synchronous=OFF; %s", (OLD, FILES)),
 ]
 
 # Other promises, each broken once: (name, file, text, replacement, the test that must fail)
@@ -61,7 +61,7 @@ OTHERS = [
     ("an answer before its commit", "src/db/db_sqlite.c",
      ["    return run_fixed(conn_of(base), COMMIT, err);",
       "    return run_fixed(c, role == DB_WRITER ? BEGIN_WRITE : BEGIN_READ, err);"],
-     ["    static int n;\n    return base->db->writer.started && ++n % 3 ? 0 : run_fixed(conn_of(base), COMMIT, err);",
+     ["    static int n;\n    return ++n > 200 && n % 7 ? 0 : run_fixed(conn_of(base), COMMIT, err);",
       "    if (sqlite3_get_autocommit(c->h) == 0)\n        return 0;\n"
       "    return run_fixed(c, role == DB_WRITER ? BEGIN_WRITE : BEGIN_READ, err);"], ["kills.py", "--kills", "10"]),
     ("a name before its bytes", STORE + "staging.c", "store_write_all(g->fd, p, n, g->size) < 0",
@@ -100,12 +100,12 @@ def setting_up(tree, build):
     sh("ninja", "-C", build, "berth", "tests/tools/disklog", "tests/tools/filelog")
 
 
-def attempt(build, volume, db, images):
+def attempt(build, scene, images):
     """(red, images tried, what was found first)"""
     env = dict(os.environ, BERTH_BIN=os.path.join(build, "berth"))
     report = os.path.join(build, "report.json")
-    done = subprocess.run([sys.executable, os.path.join(HERE, "power.py"), "--volume", volume, "--db", db, "--images",
-                           str(images), "--until-red", "--report", report], env=env, stdout=subprocess.PIPE,
+    done = subprocess.run([sys.executable, os.path.join(HERE, "power.py"), "--volume", "files" if "files" in scene else
+                           "disk", "--db", "postgresql" if scene == FAR else "sqlite", "--scene", scene, "--images", str(images), "--until-red", "--report", report], env=env, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, universal_newlines=True)
     if not os.path.exists(report):
         return None, 0, done.stdout[-800:]
@@ -151,7 +151,7 @@ def main():
     rows = ["| sync | images of | images until red | what was found |", "|---|---|---|---|"]
     try:
         setting_up(tree, build)
-        for name, path, text, other, volumes in MUTANTS:
+        for name, path, text, other, scenes in MUTANTS:
             if a.only not in name or a.others:
                 continue
             full = os.path.join(tree, path)
@@ -165,9 +165,9 @@ def main():
                 f.write(source.replace(text, other))
             sh("ninja", "-C", build, "berth")
             red = False
-            for volume, db in volumes:
-                this, tried, first = attempt(build, volume, db, a.images)
-                label = {"files": "files", "disk": "ext4"}[volume] + (", " + db if db != "sqlite" else "")
+            for scene in scenes:
+                this, tried, first = attempt(build, scene, a.images)
+                label = scene if "files" in scene else "ext4, " + scene
                 if this is None:
                     print("# %s on %s: the run itself failed: %s" % (name, label, first))
                 rows.append("| %s | %s | %s | %s |" % (name, label, tried if this else "none of %d" % tried,

@@ -611,7 +611,7 @@ def scene_tls(db, volume, seed):
     """A first start that makes its own certificate: after it, clients have pinned it."""
     s = Scene(db, volume)
     work = s.begin_log()
-    server = Server(db, work)
+    server = Server(db, work, password="the-admin-password-17")  # else the password's sync covers the certificate
     server.hub.extra = dict(ENV, BERTH_TLS_SELF_SIGNED="true")
     server.start()
     s.ready = next(s.ledger.numbers)
@@ -755,12 +755,12 @@ def plan(volume, db, images):
     return [("files", images - sum(parts.values()))] + list(parts.items())
 
 
-def run(volume, db, images, seed, fs="ext4", until_red=False, shuffle=False):
-    """Returns figures; until_red: random order, ends with the first finding."""
+def run(volume, db, images, seed, fs="ext4", until_red=False, only=None):
+    """Returns figures; until_red: random order, ends with the first finding; only: this scene."""
     total = {"volume": volume, "db": db, "fs": fs if volume == "disk" else "model", "images": 0, "bad": 0,
              "acknowledged": 0, "records": 0, "flushes": 0, "first": "", "seed": seed}
     begin = time.monotonic()
-    for kind, n in plan(volume, db, images):
+    for kind, n in [(only, images)] if only else plan(volume, db, images):
         scene = make_scene(kind, db, "%s/%s" % (seed, kind), fs)
         try:
             cuts = scene.cuts(n, random.Random(seed), kind == "files-far")
@@ -797,12 +797,13 @@ def main():
     p.add_argument("--seed")
     p.add_argument("--fs", default="ext4", choices=["ext4", "xfs", "btrfs"])
     p.add_argument("--until-red", action="store_true")
+    p.add_argument("--scene", help="only this one: old, life, files, files-upkeep, files-tls, files-copy, files-far")
     p.add_argument("--report")
     a = p.parse_args()
     seed = a.seed or str(random.randrange(1 << 32))
     print("seed %s" % seed)
     own_mounts()  # a mount that a container elsewhere has copied would never end
-    t = run(a.volume, a.db, a.images, seed, a.fs, a.until_red)
+    t = run(a.volume, a.db, a.images, seed, a.fs, a.until_red, a.scene)
     say(t)
     if a.report:
         with open(a.report, "w") as f:
