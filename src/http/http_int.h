@@ -54,6 +54,7 @@ struct request;
 struct http_conn {
     struct http_conn *prev, *next;     /* loop's list */
     struct http_conn *queue_next;      /* inbox or worker queue */
+    struct http_conn *ready_next;      /* its own: who waits for a turn may meanwhile go to a worker */
     struct http_loop *loop;
     struct request *req;               /* NULL while idle */
     SSL *ssl;
@@ -154,7 +155,7 @@ struct http_server {
     pthread_t *workers;
     _Atomic bool stopping, draining;
     _Atomic int64_t n_conns;
-    int64_t max_conns;
+    _Atomic int64_t max_conns;
     pthread_mutex_t tls_lock;
     SSL_CTX *tls;                      /* under tls_lock */
     _Atomic(const char *) read_only;

@@ -59,9 +59,9 @@ void loop_ready(struct http_conn *c)
     if (c->queued)
         return;
     c->queued = true;
-    c->queue_next = NULL;
+    c->ready_next = NULL;
     *l->ready_end = c;
-    l->ready_end = &c->queue_next;
+    l->ready_end = &c->ready_next;
 }
 
 static void run_inbox(struct http_loop *l)
@@ -85,7 +85,7 @@ static void run_ready(struct http_loop *l)
     l->ready = NULL;
     l->ready_end = &l->ready;
     while (c != NULL) {
-        struct http_conn *next = c->queue_next;
+        struct http_conn *next = c->ready_next;
         c->queued = false;
         if (c->dead)
             free(c);
