@@ -109,6 +109,7 @@ int app_open(struct app **ret, struct config *config, enum app_mode mode, bool c
     struct app *a = mem_zalloc(sizeof *a);
     const char *dir = config_text(config, DATA);
     a->config = config;
+    atomic_store(&a->read_only, config_num(config, READ_ONLY) != 0);
     a->lock_fd = -1;
     a->started = clock_now();
     int workers = (int)config_num(config, WORKERS), cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
@@ -148,17 +149,15 @@ void app_close(struct app *a)
     store_close(a->store);
     if (a->lock_fd >= 0)
         close(a->lock_fd);
-    config_free(a->reloaded);
     config_free(a->config);
     free(a);
 }
 
 const char *app_read_only(const struct app *a)
 {
-    const struct config *c = a->reloaded ? a->reloaded : a->config;
     if (store_failed(a->store))
         return "the data volume failed to store data; see the log, then restart";
     if (db_failed(a->db))
         return "the database failed to store data; see the log, then restart";
-    return config_num(c, READ_ONLY) ? "switched on by the administrator (read_only)" : NULL;
+    return atomic_load(&a->read_only) ? "switched on by the administrator (read_only)" : NULL;
 }

@@ -8,9 +8,11 @@
 #include "registry/registry.h"
 #include "store/store.h"
 
+#include <stdatomic.h>
+
 struct app {
     struct config *config;       /* of the start */
-    struct config *reloaded;     /* of the last SIGHUP; NULL before */
+    _Atomic bool read_only;      /* the switch, as of the last reload */
     int lock_fd;                 /* DATA/berth.lock, flock'ed */
     struct store *store;
     struct db *db;

@@ -122,8 +122,8 @@ static void reload(struct app *a, const char *file, const char *const *flags)
     http_reload(a->http, c);
     ident_reload(a->ident, c);
     registry_reload(a->registry, c);
-    config_free(a->reloaded);
-    a->reloaded = c;
+    atomic_store(&a->read_only, config_num(c, READ_ONLY) != 0);
+    config_free(c); /* every room has taken what it needs */
     log_line(LOG_INFO, "reloaded", F_CSTR("file", file ? file : ""));
     notify("READY=1");
 }

@@ -28,7 +28,7 @@ struct thread_log {
 
 static struct {
     _Atomic int level;
-    bool json;
+    _Atomic bool json;
     _Atomic bool running;
     pthread_t writer;
     pthread_mutex_t lock; /* the list, and writing */
@@ -54,7 +54,8 @@ static void make_key(void) { BUG_ON(pthread_key_create(&exit_key, thread_ends) !
 void log_setup(enum log_level min, enum log_format format)
 {
     atomic_store(&state.level, (int)min);
-    state.json = format == LOG_JSON || (format == LOG_AUTO && !isatty(STDERR_FILENO));
+    bool json = format == LOG_JSON || (format == LOG_AUTO && !isatty(STDERR_FILENO));
+    atomic_store(&state.json, json);
 }
 
 bool log_enabled(enum log_level level) { return (int)level >= atomic_load(&state.level); }
@@ -213,7 +214,8 @@ static void add_line(struct buf *b, enum log_level level, const char *msg,
 {
     static const char *const lower[] = {"debug", "info", "warn", "error"};
     static const char *const upper[] = {" DEBUG ", " INFO  ", " WARN  ", " ERROR "};
-    if (state.json) {
+    bool json = atomic_load(&state.json); /* one form from end to end */
+    if (json) {
         buf_cstr(b, "{\"time\":\"");
         add_time(b, true);
         buf_cstr(b, "\",\"level\":\"");
@@ -227,8 +229,8 @@ static void add_line(struct buf *b, enum log_level level, const char *msg,
             buf_char(b, *p < ' ' || *p == 0x7f ? '?' : *p);
     }
     for (size_t i = 0; i < n; i++)
-        add_field(b, &f[i], state.json);
-    if (state.json)
+        add_field(b, &f[i], json);
+    if (json)
         buf_char(b, '}');
     buf_char(b, '\n');
 }

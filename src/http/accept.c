@@ -91,7 +91,7 @@ static void adopt(struct http_loop *l, int fd, const struct sockaddr_storage *fr
     /* Unsent bytes of slow readers are the kernel's memory, which all connections share. */
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     struct http_conn *c = conn_new(&s->loops[s->next_loop++ % (unsigned)s->n_loops], fd);
-    if (atomic_load(&s->n_conns) >= s->max_conns || !limit_connection(s, c, addr)) {
+    if (atomic_load(&s->n_conns) >= atomic_load(&s->max_conns) || !limit_connection(s, c, addr)) {
         refuse(fd);
         free(c);
         return;

@@ -51,7 +51,7 @@ int http_new(struct http_server **ret, const struct http_options *o, struct err 
     pthread_mutex_init(&s->tls_lock, NULL);
     pthread_cond_init(&s->work_cond, NULL);
     take_numbers(s, o->config);
-    s->max_conns = most_connections(s);
+    atomic_store(&s->max_conns, most_connections(s));
     s->limits = limit_new();
     proxies_load(s, config_text(o->config, TRUSTED_PROXIES));
     int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
@@ -192,7 +192,7 @@ void http_reload(struct http_server *s, const struct config *c)
 {
     struct err err = {0};
     take_numbers(s, c);
-    s->max_conns = most_connections(s);
+    atomic_store(&s->max_conns, most_connections(s));
     proxies_load(s, config_text(c, TRUSTED_PROXIES));
     if (tls_load(s, c, &err) < 0)
         log_line(LOG_ERROR, "certificates not reloaded, the old ones stay", F_CSTR("error", err.text));
