@@ -4,6 +4,7 @@ and was told (history.py says what for)."""
 import heapq
 import pickle
 import random
+import threading
 import time
 import traceback
 
@@ -287,6 +288,44 @@ class Watcher(Pusher):
             else:
                 self.read_tag("model/a", "t0", "HEAD")
             self.conns[at] = self.conn
+
+
+class Burster(Client):
+    """Sends many requests without waiting for answers, some that an event loop answers and some for a worker, in
+    pieces that end anywhere. Every one must be answered, in order."""
+    REQUESTS = 150
+
+    def turn(self):
+        host, port, user, password = self.target
+        auth = [("Authorization", basic(user, password))]
+        wanted, data = [], b""
+        for _ in range(self.REQUESTS):
+            r = self.rng.random()
+            if r < 0.9:
+                method, path, want = "HEAD", "/v2/%s/manifests/t0" % REPOS[0], (200, 404)
+            elif r < 0.95:
+                method, path, want = "GET", "/v2/%s/tags/list?n=2" % REPOS[0], (200, 404)
+            else:
+                method, path, want = "GET", "/v2/", (200,)
+            wanted.append((method, want))
+            data += build(method, path, auth, None, False, "%s:%d" % (host, port))
+        if self.conn is None or not self.conn.usable:
+            self.conn = Conn(host, port)
+        sender = threading.Thread(target=self.send_pieces, args=(data,))
+        sender.start()
+        for method, want in wanted:
+            a = self.conn.answer(method)
+            if a.status not in want:
+                raise Unexpected("%s in a burst: %r" % (method, a))
+            self.tally("%s %d" % (method, a.status))
+        sender.join()
+
+    def send_pieces(self, data):
+        at = 0
+        while at < len(data):
+            n = self.rng.choice((700, 5000, 20000, 60000))
+            self.conn.send(data[at:at + n])
+            at += n
 
 
 class Lone:
