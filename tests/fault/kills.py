@@ -14,14 +14,13 @@ import random
 import re
 import shutil
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 
-from berth import ROOT, Hub, free_port  # noqa: E402
-from ledger import Crew, Ledger, Report, Target, Unexpected, Writer, check_lists, read_back  # noqa: E402
+from berth import ROOT, Hub  # noqa: E402
+from ledger import Crew, Ledger, Target, Unexpected, Writer, check_lists, read_back  # noqa: E402
 from registry import digest, quote  # noqa: E402
 
 WRITERS = 20     # so that at least IN_FLIGHT have a request under way at each kill

@@ -22,7 +22,8 @@ sys.path.insert(0, HERE)
 
 from berth import Hub, free_port  # noqa: E402
 from ledger import Crew, Gone, Ledger, Target, Unexpected, Wire, Writer, read_back  # noqa: E402
-from power import ENV, Disk, own_mounts, sh  # noqa: E402
+from power import ENV  # noqa: E402
+from volumes import Disk, own_mounts, sh  # noqa: E402
 
 WEIGHTS = {"blob": 30, "image": 25, "retag": 8, "delete_manifest": 3, "delete_blob": 8, "again": 4, "mount": 6, "large": 1}
 REPOS = ["w/r%d" % i for i in range(6)]
