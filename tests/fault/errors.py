@@ -26,7 +26,7 @@ from ledger import Crew, Gone, Ledger, Target, Writer, read_back, with_digest  #
 from power import ENV  # noqa: E402
 from rawhttp import build  # noqa: E402
 from registry import IMAGE, digest  # noqa: E402
-from volumes import Disk, own_mounts, sh  # noqa: E402
+from volumes import Disk, mount_image, own_mounts, sh  # noqa: E402
 
 REPOS = ["w/r0", "w/r1", "w/r2"]
 WRITERS = 8
@@ -142,7 +142,7 @@ def small_volume(mib, *mkfs):
     with open(folder + "/image", "wb") as f:
         f.truncate(mib << 20)
     sh("mkfs.ext4", "-q", "-F", "-m", "0", *mkfs, folder + "/image")
-    sh("mount", "-o", "loop", folder + "/image", folder + "/v")
+    mount_image("noatime", folder + "/image", folder + "/v")
     return folder
 
 
@@ -304,7 +304,7 @@ def eio_of_the_disk(db):
         subprocess.run(["umount", disk.work], check=False)
         os.pwrite(disk.mark_fd, b"heal", 0)
         sh("losetup", "-d", disk.loop)
-        sh("mount", "-o", "loop", disk.live, disk.work)
+        mount_image("noatime", disk.live, disk.work)
         lab.restart_and_verify()
     finally:
         lab.close()

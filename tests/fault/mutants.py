@@ -64,6 +64,9 @@ OTHERS = [
      ["    static int n;\n    return ++n > 200 && n % 7 ? 0 : run_fixed(conn_of(base), COMMIT, err);",
       "    if (sqlite3_get_autocommit(c->h) == 0)\n        return 0;\n"
       "    return run_fixed(c, role == DB_WRITER ? BEGIN_WRITE : BEGIN_READ, err);"], ["kills.py", "--kills", "10"]),
+    ("a database whose journal is in memory", "src/db/db_sqlite.c",
+     ['"PRAGMA journal_mode=WAL"', '(const char *)sqlite3_column_text(s, 0), "wal")'],
+     ['"PRAGMA journal_mode=MEMORY"', '(const char *)sqlite3_column_text(s, 0), "memory")'], ["kills.py", "--kills", "60"]),
     ("a name before its bytes", STORE + "staging.c", "store_write_all(g->fd, p, n, g->size) < 0",
      "store_write_all(g->fd, p, n > 2000 ? n - 1 : n, g->size) < 0", ["kills.py", "--kills", "10"]),
     ("EIO that ends nothing", STORE + "store.c", "    atomic_store(&s->failed, true);", "    (void)s;",
@@ -130,7 +133,7 @@ def broken(tree, build, path, text, other, test):
         env = dict(os.environ, BERTH_BIN=os.path.join(build, "berth"))
         done = subprocess.run([sys.executable, os.path.join(HERE, test[0])] + test[1:], env=env, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, universal_newlines=True)
-        print("# " + "\n# ".join(done.stdout.strip().splitlines()[-6:])[:1500])
+        print("# " + "\n# ".join(done.stdout.strip().splitlines()[-int(os.environ.get("LINES_SHOWN", "6")):])[:6000])
         return done.returncode != 0
     finally:
         with open(full, "w") as f:

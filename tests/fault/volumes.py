@@ -37,6 +37,17 @@ def wait_mount(path):
         time.sleep(0.005)
 
 
+def mount_image(options, path, where):
+    """A free loop device may be taken by somebody else between the look and the use: then again."""
+    for attempt in range(20):
+        done = subprocess.run(["mount", "-o", "loop," + options, path, where], stderr=subprocess.PIPE,
+                              universal_newlines=True)
+        if done.returncode == 0:
+            return
+        time.sleep(0.05)
+    raise OSError("mount %s: %s" % (path, done.stderr))
+
+
 class Volume:
     """Common: the scratch directory in memory, the daemon, the marks."""
 
@@ -89,7 +100,7 @@ class Disk(Volume):
 
     def prepare(self):
         """Mounts without a log; prepared() unmounts."""
-        sh("mount", "-o", "loop," + self.options, self.live, self.work)
+        mount_image(self.options, self.live, self.work)
         os.chmod(self.work, 0o711)
         return self.work
 
@@ -129,7 +140,7 @@ class Disk(Volume):
         """In a mount namespace of the worker's own, so that every image has the same path."""
         path = "%s/image%d" % (self.scratch, number)
         sh(tool("disklog"), "cut", self.base, self.log, str(cut), str(seed), path)
-        sh("mount", "-o", "loop," + self.options, path, self.work)
+        mount_image(self.options, path, self.work)
         return self.work
 
     def drop(self, number):
