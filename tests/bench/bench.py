@@ -5,7 +5,7 @@ usage: bench.py BERTH LOAD [--only NAME,...] [--pairs N] [--distribution BINARY]
 Peers: nginx and docker-registry from Debian's packages; distribution v3 when its binary is named. Method: docs/benchmarks.md.
 """
 import http.client
-import argparse, base64, hashlib, json, os, re, resource, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
+import argparse, base64, hashlib, json, os, re, resource, shutil, signal, socket, ssl, statistics, subprocess, sys, tempfile, threading, time, urllib.request
 
 http.client._MAXHEADERS = 1000  # a header for each tag
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -49,6 +49,10 @@ SERVERS = []
 
 class Server:
     auth = "-"
+    tls = False
+
+    def url(self):
+        return "%s://127.0.0.1:%d" % ("https" if self.tls else "http", self.port)
 
     def stop(self):
         self.proc.send_signal(signal.SIGTERM)
@@ -63,7 +67,7 @@ class Berth(Server):
     auth = BASIC
 
     def __init__(self, binary, home, *flags, tls=False):
-        self.port, self.home = port(), home
+        self.port, self.home, self.tls = port(), home, tls
         env = dict(os.environ, BERTH_ADMIN_PASSWORD="bench-password")
         env.pop("BERTH_DATABASE", None)
         flags = list(flags) + (["--tls-self-signed"] if tls else [])
@@ -81,12 +85,13 @@ class Berth(Server):
 
 
 class Distribution(Server):
-    def __init__(self, binary, home, name):
-        self.name, self.port, self.home = name, port(), home
+    def __init__(self, binary, home, name, tls=None):
+        self.name, self.port, self.home, self.tls = name, port(), home, bool(tls)
         os.makedirs(home, exist_ok=True)
         with open(home + ".yml", "w") as f:
             f.write("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage:\n  filesystem: {rootdirectory: %s}\n"
-                    "  delete: {enabled: true}\n  cache: {blobdescriptor: inmemory}\nhttp: {addr: '127.0.0.1:%d', secret: x}\n" % (home, self.port))
+                    "  delete: {enabled: true}\n  cache: {blobdescriptor: inmemory}\nhttp: {addr: '127.0.0.1:%d', secret: x%s}\n" % (
+                        home, self.port, ", tls: {certificate: %s, key: %s}" % tls if tls else ""))
         self.proc = subprocess.Popen([binary, "serve", home + ".yml"], stdout=open(home + ".log", "a"), stderr=subprocess.STDOUT,
                                      env=dict(os.environ, OTEL_TRACES_EXPORTER="none"))
         SERVERS.append(self.proc)
@@ -97,7 +102,7 @@ class Nginx(Server):
     name = "nginx"
 
     def __init__(self, home, root, tls=None):
-        self.port = port()
+        self.port, self.tls = port(), bool(tls)
         os.makedirs(home, exist_ok=True)
         ssl = "ssl_certificate %s; ssl_certificate_key %s; ssl_protocols TLSv1.2 TLSv1.3;" % tls if tls else ""
         with open(home + "/nginx.conf", "w") as f:
@@ -115,8 +120,8 @@ server { listen 127.0.0.1:%d %s backlog=4096; root %s; %s } }
 def call(server, method, path, body=None, headers=None):
     h = {"Authorization": server.auth} if server.auth != "-" else {}
     h.update(headers or {})
-    r = urllib.request.Request("http://127.0.0.1:%d%s" % (server.port, path), data=body, method=method, headers=h)
-    with urllib.request.urlopen(r) as f:
+    r = urllib.request.Request(server.url() + path, data=body, method=method, headers=h)
+    with urllib.request.urlopen(r, context=ssl._create_unverified_context() if server.tls else None) as f:
         return f.read()
 
 
@@ -139,8 +144,8 @@ def pairs(name, ours, theirs, n, better="less", unit="s", peer="peer"):
 
 
 def load(opt, server, *args):
-    out = subprocess.run([opt.load, args[0], "127.0.0.1", str(server.port), server.auth] + [str(x) for x in args[1:]],
-                         capture_output=True, text=True)
+    out = subprocess.run([opt.load, args[0], "127.0.0.1", str(server.port), server.auth] + [str(x) for x in args[1:]] +
+                         (["tls"] if server.tls else []), capture_output=True, text=True)
     if out.returncode != 0:
         raise SystemExit("load %s against %s: %s" % (args[0], server.name, out.stderr))
     return out.stdout.split()
@@ -200,7 +205,7 @@ response=nil
 
 def wrk(server, script, seconds, connections=32, threads=2, path="/"):
     out = subprocess.run(["wrk", "-t%d" % threads, "-c%d" % connections, "-d%ds" % seconds, "--latency"] + (["-s", script] if script else []) +
-                         ["http://127.0.0.1:%d%s" % (server.port, path)], capture_output=True, text=True).stdout
+                         [server.url() + path], capture_output=True, text=True).stdout
     if "Non-2xx" in out:
         raise SystemExit("wrk against %s: %s" % (server.name, out))
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", out)
@@ -222,18 +227,28 @@ def bench_manifests(opt, tmp):
     began = time.monotonic()
     push_manifests(b, root, count)
     report("10,000 manifests pushed", time.monotonic() - began, "s")
-    n = Nginx(tmp + "/nginx-manifests", root)
-    tokens = tokens_for(b, 100)
-    script = tmp + "/manifests.lua"
-    wrk_script(script, b, tokens, count)
-    wrk(b, script, 3), wrk(n, script, 3)
-    pairs("manifest GET, 32 connections", lambda: wrk(b, script, opt.seconds)[0], lambda: wrk(n, script, opt.seconds)[0], opt.pairs, "more", "req/s", "nginx")
-    report("RSS after manifest load", rss_kb(b.proc.pid) / 1024.0, "MiB")
+    for tls in (False, True):
+        if tls:
+            b.stop()
+            b = Berth(opt.berth, b.home, tls=True)
+        n = Nginx(tmp + "/nginx-manifests", root, certificate(b))
+        script = tmp + "/manifests.lua"
+        wrk_script(script, b, tokens_for(b, 100), count)
+        wrk(b, script, 3), wrk(n, script, 3)
+        label = "TLS " if tls else ""
+        pairs(label + "manifest GET, 32 connections", lambda: wrk(b, script, opt.seconds)[0], lambda: wrk(n, script, opt.seconds)[0],
+              opt.pairs, "more", "req/s", "nginx")
+        report(label + "RSS after manifest load", rss_kb(b.proc.pid) / 1024.0, "MiB")
+        n.stop()
     b.stop()
-    n.stop()
 
 
 # ---- blobs
+
+def certificate(berth):
+    """What the peer uses, too: the same key, so the same cost."""
+    return (berth.home + "/keys/self.crt", berth.home + "/keys/self.key") if berth.tls else None
+
 
 def bench_get(opt, tmp):
     b = Berth(opt.berth, tmp + "/berth-get")
@@ -242,11 +257,17 @@ def bench_get(opt, tmp):
     hexd = digest.split(":")[1]
     src = [os.path.join(d, f) for d, _, fs in os.walk(tmp + "/berth-get/blobs") for f in fs if f == hexd][0]
     shutil.copyfile(src, tmp + "/wwwb/blob")
-    n = Nginx(tmp + "/nginx-get", tmp + "/wwwb")
     path = "/v2/admin/big/blobs/" + digest
-    load(opt, b, "get", path), load(opt, n, "get", "/blob")
-    pairs("blob GET 1 GiB", lambda: float(load(opt, b, "get", path)[0]), lambda: float(load(opt, n, "get", "/blob")[0]), opt.pairs * 3, "less", "s", "nginx")
-    b.stop(), n.stop()
+    for tls in (False, True):
+        if tls:
+            b.stop()
+            b = Berth(opt.berth, b.home, tls=True)
+        n = Nginx(tmp + "/nginx-get", tmp + "/wwwb", certificate(b))
+        load(opt, b, "get", path), load(opt, n, "get", "/blob")
+        pairs(("TLS " if tls else "") + "blob GET 1 GiB", lambda: float(load(opt, b, "get", path)[0]),
+              lambda: float(load(opt, n, "get", "/blob")[0]), opt.pairs if tls else opt.pairs * 3, "less", "s", "nginx")
+        n.stop()
+    b.stop()
 
 
 def disk_write(path, size=1 << 30):
@@ -261,24 +282,25 @@ def disk_write(path, size=1 << 30):
     return took
 
 
-def peers(opt, tmp, what):
-    yield Distribution("docker-registry", tmp + "/docker-registry-" + what, "docker-registry")
+def peers(opt, tmp, what, tls=None):
+    yield Distribution("docker-registry", tmp + "/docker-registry-" + what, "docker-registry", tls)
     if opt.distribution:
-        yield Distribution(opt.distribution, tmp + "/distribution-" + what, "distribution v3")
+        yield Distribution(opt.distribution, tmp + "/distribution-" + what, "distribution v3", tls)
 
 
 def bench_put(opt, tmp):
     size = 1 << 30
-    for mode in ([], ["patch"]):
-        label = "PATCH 1 GiB" if mode else "PUT 1 GiB"
-        for peer in peers(opt, tmp, "put" + "".join(mode)):
-            b = Berth(opt.berth, tmp + "/berth-put")
-            pairs(label, lambda: float(load(opt, b, "put", size, "admin/big", *mode)[0]),
-                  lambda: float(load(opt, peer, "put", size, "admin/big", *mode)[0]), opt.pairs, "less", "s", peer.name)
-            pairs(label, lambda: float(load(opt, b, "put", size, "admin/big", *mode)[0]),
-                  lambda: disk_write(tmp + "/disk"), opt.pairs, "less", "s", "disk with fsync")
-            b.stop(), peer.stop()
-            shutil.rmtree(peer.home, True), shutil.rmtree(tmp + "/berth-put", True)
+    for label, mode, tls in (("PUT 1 GiB", [], False), ("PATCH 1 GiB", ["patch"], False), ("TLS PUT 1 GiB", [], True)):
+        b = Berth(opt.berth, tmp + "/berth-put", tls=tls)
+        ours = lambda: float(load(opt, b, "put", size, "admin/big", *mode)[0])
+        for peer in peers(opt, tmp, "put", certificate(b)):
+            pairs(label, ours, lambda: float(load(opt, peer, "put", size, "admin/big", *mode)[0]), opt.pairs, "less", "s", peer.name)
+            peer.stop()
+            shutil.rmtree(peer.home, True)
+        if not tls:
+            pairs(label, ours, lambda: disk_write(tmp + "/disk"), opt.pairs, "less", "s", "disk with fsync")
+        b.stop()
+        shutil.rmtree(tmp + "/berth-put", True)
 
 
 def fsyncs(server):

@@ -38,7 +38,9 @@ def served(lane):
     lane.refused("digest|EOF|unexpected|mismatch|closed", "skopeo", "copy", "-q", *PLAIN, "docker://" + lane.ref("alice/debian:1"),
                  "oci:%s:latest" % lane.path("back"))
     lane.sh("crane", "auth", "login", lane.host, "-u", "alice", "--password-stdin", stdin=password(hub, "alice"))
-    lane.refused("undersized|EOF|verif|digest|unexpected|404|unknown", "crane", "validate", "--remote", lane.ref("alice/debian:1"))
+    # crane unpacks while it reads: it may stumble over the byte itself before the blob is cut
+    lane.refused("undersized|EOF|verif|digest|unexpected|404|unknown|invalid tar|gzip: invalid|flate: corrupt",
+                 "crane", "validate", "--remote", lane.ref("alice/debian:1"))
     try:
         lane.tree("alice/debian", "1")
     except Exception:  # cut, or 404: the comparison of this suite notices as well

@@ -250,16 +250,18 @@ class Kills:
         hub, target = self.set_up()
         crew = Crew([Writer(i, target, self.ledger, self.seed, self.repos) for i in range(WRITERS)])
         names = sorted(self.names - self.first)
-        done, turn, tokens_at = 0, 0, time.monotonic()
+        tries, tokens_at = dict.fromkeys(names, 0), time.monotonic()
+        done = lives = 0
         try:
-            while done < kills and len(self.trouble) < 10 and self.missed < 20 + kills / 10:
+            while self.wanted(names, done, lives, kills) and len(self.trouble) < 10 and self.missed < 20 + kills / 10:
+                lives += 1
                 if time.monotonic() - tokens_at > 2400:
                     target.authorize(list(target.tokens))
                     tokens_at = time.monotonic()
                 fault = "random"
-                if done % 2:
-                    fault = names[turn % len(names)]
-                    turn += 1
+                if done % 2 or done >= kills:
+                    fault = min(names, key=lambda n: (self.hits[n], tries[n]))
+                    tries[fault] += 1
                 elif self.rng.random() < 0.1:
                     fault = "start"
                 if done % 5 == 0:
@@ -275,6 +277,10 @@ class Kills:
                 hub.kill()
             shutil.rmtree(hub.own_dir, ignore_errors=True)
         return self.summary(kills, time.monotonic() - begin)
+
+    def wanted(self, names, done, lives, kills):
+        """As many kills as asked; then those steps, if any, that only came while too few writers were in flight."""
+        return done < kills or kills >= 2 * len(self.names) and lives < 3 * kills and any(not self.hits[n] for n in names)
 
     def life_again(self, hub, target, crew, fault):
         """The life before was left running for the reading back: it ends by kill -9 as well."""
