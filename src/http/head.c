@@ -79,11 +79,13 @@ void head_reset(struct request *q)
     q->parser.data = q;
 }
 
-static bool token_char(unsigned char c)
+static bool alnum_or(unsigned char c, const char *others)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+           (c != 0 && strchr(others, c) != NULL);
 }
+
+static bool token_char(unsigned char c) { return alnum_or(c, "!#$%&'*+-.^_`|~"); }
 
 static int bad(struct err *err, const char *why)
 {
@@ -157,16 +159,27 @@ static int cut_lines(struct request *q, struct err *err)
     return bad(err, "the head has no end");
 }
 
+/* RFC 3986: host [":" port]. A value that is none must be refused (RFC 9112 section 3.2). */
+static bool host_valid(struct str v)
+{
+    for (size_t i = 0; i < v.n; i++)
+        if (!alnum_or((unsigned char)v.p[i], "-._~%!$&'()*+,;=:[]"))
+            return false;
+    return true;
+}
+
 static int framing(struct request *q, struct err *err)
 {
     struct http_req *r = &q->pub;
-    struct str v;
+    struct str v = {NULL, 0};
     unsigned lengths = http_header_count(r, "Content-Length");
     unsigned codings = http_header_count(r, "Transfer-Encoding");
     bool v11 = q->parser.http_minor == 1;
     unsigned hosts = http_header_count(r, "Host");
     if (hosts > 1 || (v11 && hosts == 0))
         return bad(err, "exactly one Host header is needed");
+    if (http_header(r, "Host", &v) && !host_valid(v))
+        return bad(err, "Host is a name or address and a port");
     if (lengths > 1 || codings > 1 || (lengths && codings))
         return bad(err, "one Content-Length or one Transfer-Encoding, not both");
     r->content_length = -1;

@@ -51,6 +51,7 @@ STRICTER = {
         "the request line is METHOD SP target SP HTTP/1.1", "Expected space after method",
         "Unexpected space after start line", "empty line"],
     "h11 counts the Host lines of HTTP/1.1 only": ["exactly one Host header is needed"],
+    "RFC 9112 3.2: a Host that is none": ["Host is a name or address and a port"],
     "RFC 9110 10.1.1: 417": ["the only expectation is 100-continue"],
     "our limits": [
         "more than 128 header lines", "the request head is larger than 16384 bytes",

@@ -142,6 +142,18 @@ def test_http_1_0(hub, auth):
         c.expect_close()
 
 
+@pytest.mark.parametrize("host, good", [("a b", False), ("user@a", False), ("a/b", False), ("a#b", False), ("\xff", False), ("<a>", False),
+                                        ("", True), ("a.b:80", True), ("[::1]:5000", True), ("xn--a_b~%41", True)])
+def test_host_is_an_authority(hub, host, good):
+    with hub.connect() as c:
+        c.send(b"GET /healthz HTTP/1.1\r\nHost: " + host.encode("latin-1") + b"\r\n\r\n")
+        a = c.answer()
+        assert a.status == (200 if good else 400), a
+        if not good:
+            assert a.json()["errors"][0]["message"].startswith("malformed request: Host is a name or address")
+            c.expect_close()
+
+
 def test_pipelining(hub, admin, repo, auth):
     """Answers come in order, whatever is fast or slow, small or large."""
     d, doc = admin.push_image(repo, "t")
