@@ -152,6 +152,7 @@ struct http_server {
     pthread_cond_t work_cond;
     struct http_conn *work, **work_end;
     struct work *jobs, **jobs_end;
+    bool job_turn; /* under work_lock */
     pthread_t *workers;
     _Atomic bool stopping, draining;
     _Atomic int64_t n_conns;

@@ -1,4 +1,5 @@
-/* The worker pool: runs what may block. One queue of connections, one of the rooms' own jobs. */
+/* The worker pool: runs what may block. One queue of connections, one of the rooms' own jobs; when both
+ * wait they take turns, so that connections without end starve no job. */
 #include "http/http_int.h"
 
 #include <stdlib.h>
@@ -21,14 +22,17 @@ static void *work_main(void *arg)
     for (;;) {
         struct http_conn *c = s->work;
         struct work *j = s->jobs;
-        if (c != NULL) {
-            s->work = c->queue_next;
-            if (s->work == NULL)
-                s->work_end = &s->work;
-        } else if (j != NULL) {
+        if (j != NULL && (c == NULL || s->job_turn)) {
             s->jobs = j->next;
             if (s->jobs == NULL)
                 s->jobs_end = &s->jobs;
+            s->job_turn = false;
+            c = NULL;
+        } else if (c != NULL) {
+            s->work = c->queue_next;
+            if (s->work == NULL)
+                s->work_end = &s->work;
+            s->job_turn = true;
         } else if (atomic_load(&s->stopping)) {
             break;
         } else {
