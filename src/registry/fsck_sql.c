@@ -11,7 +11,8 @@ static const char MANIFESTS[] =
     "SELECT m.id, m.repo_id, m.digest, r.name, "
     "(SELECT count(*) FROM manifest_refs f WHERE f.manifest_id = m.id), "
     "(SELECT count(*) FROM manifest_refs f WHERE f.manifest_id = m.id AND f.kind IN (1, 2) AND NOT "
-    "EXISTS (SELECT 1 FROM repo_blobs l WHERE l.repo_id = f.repo_id AND l.digest = f.target)) "
+    "EXISTS (SELECT 1 FROM repo_blobs l WHERE l.repo_id = f.repo_id AND l.digest = f.target) AND NOT "
+    "EXISTS (SELECT 1 FROM manifests c WHERE c.repo_id = f.repo_id AND c.digest = f.target)) "
     "FROM manifests m LEFT JOIN repos r ON r.id = m.repo_id WHERE m.id > $1 ORDER BY m.id LIMIT $2";
 static const char HAS_REF[] = "SELECT 1 FROM manifest_refs WHERE repo_id = $1 AND target = $2 AND "
                               "manifest_id = $3 AND kind = $4";
@@ -36,7 +37,7 @@ static const char LINKS[] = "SELECT l.repo_id, l.digest, r.name, " FLAG("EXISTS 
                                                                         "blobs b WHERE b.digest = "
                                                                         "l.digest)") ", " FLAG(
     "EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = l.repo_id AND "
-    "f.target = l.digest AND f.kind IN (1, 2))") ", " FLAG("EXISTS (SELECT 1 FROM gc_queue q WHERE "
+    "f.target = l.digest)") ", " FLAG("EXISTS (SELECT 1 FROM gc_queue q WHERE "
                                                            "q.kind = 2 AND q.repo_id = l.repo_id "
                                                            "AND "
                                                            "q.digest = l.digest)") " FROM "

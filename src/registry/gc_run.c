@@ -126,7 +126,7 @@ static const char *why(const struct gc_row *row)
     case GC_TAGGED:
         return "a tag names it";
     case GC_HAS_PARENT:
-        return "an index of the repository names it";
+        return "a manifest of the repository names it";
     case GC_HAS_SUBJECT:
         return "its subject is there";
     case GC_LINKED:

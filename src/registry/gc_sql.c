@@ -29,15 +29,16 @@ static const char QUEUE_POSTPONE[] = "UPDATE gc_queue SET reviews = reviews + 1,
 static const char QUEUE_COUNT[] = "SELECT count(*) FROM gc_queue";
 static const char QUEUE_OVERDUE[] = "SELECT count(*) FROM gc_queue WHERE review_after <= $1";
 
-/* The numbers are enum gc_verdict. Children (kind 3) are manifests and keep no blob. */
+/* The numbers are enum gc_verdict. Any edge keeps what it names, manifest and link alike: a child may have been
+ * pushed as a blob, and one digest may be named in both ways. */
 static const char JUDGE_LINK[] =
     "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = l.repo_id AND "
-    "f.target = l.digest AND f.kind IN (1, 2)) THEN 1 ELSE 0 END AS BIGINT) "
+    "f.target = l.digest) THEN 1 ELSE 0 END AS BIGINT) "
     "FROM repo_blobs l WHERE l.repo_id = $1 AND l.digest = $2";
 #define MANIFEST_LIVING                                                               \
     "CAST(CASE WHEN EXISTS (SELECT 1 FROM tags t WHERE t.manifest_id = m.id) THEN 2 " \
     "WHEN EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND "     \
-    "f.target = m.digest AND f.kind = 3 AND f.manifest_id <> m.id) THEN 3 "           \
+    "f.target = m.digest AND f.manifest_id <> m.id) THEN 3 "                          \
     "WHEN m.subject IS NOT NULL AND EXISTS (SELECT 1 FROM manifests s WHERE "         \
     "s.repo_id = m.repo_id AND s.digest = m.subject) THEN 4 ELSE 0 END AS BIGINT)"
 static const char JUDGE_MANIFEST[] =

@@ -32,12 +32,11 @@ static const char REF_INSERT[] =
     "ON CONFLICT (repo_id, target, manifest_id) DO NOTHING";
 static const char REFS_MISSING[] =
     "SELECT count(*) FROM manifest_refs f WHERE f.manifest_id = $1 AND f.kind IN (1, 2) AND NOT "
-    "EXISTS "
-    "(SELECT 1 FROM repo_blobs l WHERE l.repo_id = f.repo_id AND l.digest = f.target)";
-/* What a manifest held: its targets, and the referrers that lived by it (kind 3: manifests). */
-static const char REFS_HELD[] =
-    "SELECT target, kind FROM manifest_refs WHERE manifest_id = $1 UNION ALL "
-    "SELECT digest, 3 FROM manifests WHERE repo_id = $2 AND subject = $3 ORDER BY 1";
+    "EXISTS (SELECT 1 FROM repo_blobs l WHERE l.repo_id = f.repo_id AND l.digest = f.target) AND NOT "
+    "EXISTS (SELECT 1 FROM manifests c WHERE c.repo_id = f.repo_id AND c.digest = f.target)";
+/* What a manifest held: its targets, and the referrers that lived by it. */
+static const char REFS_HELD[] = "SELECT target, 1 FROM manifest_refs WHERE manifest_id = $1 UNION ALL "
+                                "SELECT digest, 0 FROM manifests WHERE repo_id = $2 AND subject = $3 ORDER BY 1";
 static const char REFS_DELETE[] = "DELETE FROM manifest_refs WHERE manifest_id = $1";
 static const char TAGS_OF[] =
     "SELECT name FROM tags WHERE manifest_id = $1 ORDER BY name LIMIT 100";
@@ -253,7 +252,7 @@ int manifest_tx_put(struct db_tx *tx, const struct manifest_put *p, int64_t *ret
 /* ---- deletion ---- */
 struct held {
     struct digest digest;
-    int64_t kind;
+    bool target; /* named: it may be a manifest, a blob or both */
 };
 struct held_list {
     struct held *v;
@@ -274,7 +273,7 @@ static int collect_held(struct db_tx *tx, int64_t repo_id, int64_t id, struct st
             list->v = mem_realloc(list->v, size_mul(list->size, sizeof *list->v));
         }
         struct held *h = &list->v[list->n];
-        h->kind = db_int(rows, 1);
+        h->target = db_int(rows, 1) == 1;
         if (digest_from_key(db_bytes(rows, 0), &h->digest) == 0)
             list->n++;
     }
@@ -287,8 +286,10 @@ static int enqueue_held(struct db_tx *tx, int64_t repo_id, int64_t id, struct st
     struct held_list list = {NULL, 0, 0};
     int rc = collect_held(tx, repo_id, id, key, &list, err);
     for (size_t i = 0; rc == 0 && i < list.n; i++) {
-        int kind = list.v[i].kind == REF_CHILD ? GC_MANIFEST : GC_LINK;
-        rc = gc_enqueue(tx, kind, repo_id, &list.v[i].digest, "manifest_delete", err);
+        const struct held *h = &list.v[i];
+        rc = gc_enqueue(tx, GC_MANIFEST, repo_id, &h->digest, "manifest_delete", err);
+        if (rc == 0 && h->target)
+            rc = gc_enqueue(tx, GC_LINK, repo_id, &h->digest, "manifest_delete", err);
     }
     free(list.v);
     return rc;

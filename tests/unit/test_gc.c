@@ -100,6 +100,29 @@ static void test_blob_stays_while_any_repository_links_it(void **state)
     assert_true(box_queue(b, GC_BLOB, 0, &d) < 0);
 }
 
+/* containerd pushes a child to /blobs/ when /manifests/ refuses it; and a list may name anything. */
+static void test_an_edge_keeps_blob_and_manifest_alike(void **state)
+{
+    (void)state;
+    box_set(b, UNTAGGED_EXPIRY, 1);
+    struct digest c = box_blob(b, b->repo, "config"), child = box_blob(b, b->repo, "a child that is a blob here");
+    struct digest index = box_manifest(b, (struct put_manifest){.child = &child, .tag = "multi"});
+    struct digest inner = box_manifest(b, (struct put_manifest){.blob = &c, .salt = "named as a layer"});
+    box_manifest(b, (struct put_manifest){.blob = &inner, .tag = "v1"});
+    for (int i = 0; i < 3; i++)
+        box_pass(b, soon());
+    assert_true(box_linked(b, b->repo, &child));
+    assert_true(box_has_row(b, &child));
+    assert_true(box_has_manifest(b, &inner));
+
+    box_untag(b, "v1"); /* the outer goes, then the inner */
+    box_delete(b, &index);
+    for (int i = 0; i < 4; i++)
+        box_pass(b, soon());
+    assert_false(box_linked(b, b->repo, &child));
+    assert_false(box_has_manifest(b, &inner));
+}
+
 static void test_a_reference_of_another_repository_keeps_nothing(void **state)
 {
     (void)state;
@@ -652,6 +675,7 @@ int main(void)
         T(test_unreferenced_blob_goes_in_three_steps),
         T(test_referenced_blob_stays_until_its_manifest_goes),
         T(test_blob_stays_while_any_repository_links_it),
+        T(test_an_edge_keeps_blob_and_manifest_alike),
         T(test_a_reference_of_another_repository_keeps_nothing),
         T(test_delay_is_kept_and_pushed_forward),
         T(test_touched_link_is_put_off_later_and_later),
