@@ -34,7 +34,7 @@
     X(MIN_FREE, "min_free", SIZE, "256M", 0, 1152921504606846976, "bytes, 0 off", 1, "Low-water mark of free space: uploads get 507 below it") \
     X(GC, "gc", BOOL, "true", 0, 0, "true or false", 1, "Collect garbage in the background")          \
     X(GC_DELAY, "gc_delay", TIME, "24h", 0, 31536000000000, "time", 1, "An unreferenced blob is reviewed so long after its upload, mount or last reference") \
-    X(GC_GRACE, "gc_grace", TIME, "1h", 0, 31536000000000, "time", 1, "A blob seen by HEAD is kept so long; also the age of trash before it is unlinked") \
+    X(GC_GRACE, "gc_grace", TIME, "24h", 0, 31536000000000, "time", 1, "What was pushed or seen by HEAD is kept so long, the longest push; trash is kept as long, at most 1h") \
     X(GC_INTERVAL, "gc_interval", TIME, "5s", 10000, 86400000000, "time", 1, "Pause between review passes") \
     X(UNTAGGED_EXPIRY, "untagged_expiry", TIME, "0", 0, 315360000000000, "time, 0 off", 1, "Manifests without tag, parent or living subject are deleted after it") \
     X(SCRUB_PERIOD, "scrub_period", TIME, "30d", 1000000, 315360000000000, "time", 1, "Each blob is re-hashed at least so often") \

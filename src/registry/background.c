@@ -141,7 +141,7 @@ static int collect(struct background *b, struct err *err)
         struct gc_run run = {.g = g, .due = now, .max = PASS_MAX, .stop = &b->stop};
         rc = gc_pass(&run, err);
     }
-    if (rc == 0 && clock_settled(b, registry_num(g, GC_GRACE)))
+    if (rc == 0 && clock_settled(b, trash_hold(g)))
         rc = trash_purge(g, now, &b->stop, NULL, err);
     return rc;
 }
@@ -197,8 +197,7 @@ static int64_t look_for_orphans(struct background *b)
         complain(b, &b->scrub_error, "search for stray files interrupted", rc, &err);
     if (rc < 0 || young == 0)
         return clock_mono() + (rc < 0 ? WAIT_MAX_US : ORPHANS_EVERY_US);
-    int64_t grace = registry_num(g, GC_GRACE);
-    return clock_mono() + (grace < ORPHANS_EVERY_US ? grace : ORPHANS_EVERY_US) + 1000000;
+    return clock_mono() + trash_hold(g) + 1000000;
 }
 
 /* How long the scrub may sleep when nothing is due: a short period must not be slept through. */

@@ -170,7 +170,7 @@ static int remove_write(struct db_tx *tx, void *arg, struct err *err)
     else if (row->kind == GC_LINK)
         rc = blob_tx_unlink(tx, row->repo_id, &row->digest, 0, err);
     else
-        rc = trash_tx_move(tx, &row->digest, clock_now() + registry_num(q->run->g, GC_GRACE), err);
+        rc = trash_tx_move(tx, &row->digest, clock_now() + trash_hold(q->run->g), err);
     return rc < 0 ? rc : 0;
 }
 

@@ -3,7 +3,7 @@
  * Whatever MAY have become garbage is queued in the transaction that made it so; all judgement is the
  * reviewer's (gc.c), one small write transaction for each row, so a false positive costs one look.
  *   GC_LINK      a repository's link to a blob: dropped when no manifest of the repository names it
- *   GC_BLOB      a blob: to the trash when no repository links it, unlinked gc_grace later
+ *   GC_BLOB      a blob: to the trash when no repository links it, unlinked trash_hold later
  *   GC_MANIFEST  only with untagged_expiry: deleted without tag, parent and living subject
  * Who queues what: upload and mount the link; deletion of a manifest its blobs' links, its children
  * and its referrers; a tag moved or deleted its old manifest; a manifest pushed without a tag itself;

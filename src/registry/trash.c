@@ -5,6 +5,13 @@
 #include <stdlib.h>
 
 enum { PAGE = 64 };
+static const int64_t HOLD_MAX_US = INT64_C(3600000000);
+
+int64_t trash_hold(const struct registry *g)
+{
+    int64_t grace = registry_num(g, GC_GRACE);
+    return grace < HOLD_MAX_US ? grace : HOLD_MAX_US;
+}
 
 /* Held for one unlink, and by whoever puts the trash on hold: after registry_trash_hold no unlink
  * is on its way. */
@@ -219,7 +226,7 @@ int orphans_walk(struct registry *g, const char *where, const _Atomic bool *stop
 
 int orphan_trash(struct registry *g, const struct digest *d, int64_t now, struct err *err)
 {
-    struct adopt q = {.digest = *d, .unlink_after = now + registry_num(g, GC_GRACE)};
+    struct adopt q = {.digest = *d, .unlink_after = now + trash_hold(g)};
     struct blob_stat st;
     int rc = 0;
     store_lock(g->store, d);
@@ -269,7 +276,7 @@ static int collect_one(void *arg, const struct digest *d, const struct blob_stat
 {
     struct collect *c = arg;
     char text[DIGEST_TEXT_MAX];
-    if (st->ctime_ns / 1000 > c->now - registry_num(c->g, GC_GRACE)) {
+    if (st->ctime_ns / 1000 > c->now - trash_hold(c->g)) {
         c->young++;
         return 0;
     }

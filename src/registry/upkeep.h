@@ -32,7 +32,7 @@ enum gc_verdict {
     GC_REMOVE = 0,
     GC_REFERENCED,  /* a manifest of the repository names the blob */
     GC_TAGGED,      /* a tag names the manifest */
-    GC_HAS_PARENT,  /* an index of the repository names it */
+    GC_HAS_PARENT,  /* a manifest of the repository names it */
     GC_HAS_SUBJECT, /* its subject lives */
     GC_LINKED,      /* a repository links the blob */
     GC_ABSENT,      /* there is no such object any more */
@@ -131,11 +131,13 @@ int gc_sweep_step(struct registry *g, struct gc_sweep *s, struct err *err);
 const char *gc_kind_name(int64_t kind);
 
 /* ---- trash.c ---- */
+/* How long a file lies in the trash, and how old a stray file must be: gc_grace, at most an hour. */
+int64_t trash_hold(const struct registry *g);
 /* Unlinks what is due. *ret_files may be NULL. */
 int trash_purge(struct registry *g, int64_t due, const _Atomic bool *stop, int64_t *ret_files,
                 struct err *err);
 /* Files in blobs/ that have no row and no committer (a push that was killed): into the trash, when
- * older than gc_grace. *ret_young: such files that are not. */
+ * older than trash_hold. *ret_young: such files that are not. */
 int orphans_collect(struct registry *g, int64_t now, const _Atomic bool *stop, int64_t *ret_young,
                     struct err *err);
 /* One of them: 1 moved, 0 it has a row. */
