@@ -56,14 +56,14 @@ static void check_again(const struct principal *p)
     struct err err = {0};
     struct principal *q = NULL;
     buf_init(&b, 32 << 10);
-    if (token_make(hub(), p, p->scopes, p->n_scopes, clock_now(), &b, &err) == 0) {
-        BUG_ON(token_check(hub(), buf_view(&b), &q, &err) != 0);
-        BUG_ON(strcmp(q->name, p->name) != 0 || q->epoch != p->epoch || q->n_scopes != p->n_scopes);
-        for (size_t i = 0; i < p->n_scopes; i++)
-            BUG_ON(!str_eq(q->scopes[i].name, p->scopes[i].name) ||
-                   (q->scopes[i].actions != p->scopes[i].actions && !str_is(p->scopes[i].name, "*")));
-        shared_unref(&q->shared);
-    }
+    token_make(hub(), p, p->scopes, p->n_scopes, clock_now(), &b);
+    BUG_ON(token_check(hub(), buf_view(&b), &q, &err) != 0);
+    BUG_ON(strcmp(q->name, p->name) != 0 || q->epoch != p->epoch || q->n_scopes > p->n_scopes);
+    BUG_ON(q->n_scopes < p->n_scopes && b.n < 8 << 10); /* only a full token leaves scopes out */
+    for (size_t i = 0; i < q->n_scopes; i++)
+        BUG_ON(!str_eq(q->scopes[i].name, p->scopes[i].name) ||
+               (q->scopes[i].actions != p->scopes[i].actions && !str_is(p->scopes[i].name, "*")));
+    shared_unref(&q->shared);
     buf_release(&b);
 }
 

@@ -58,8 +58,9 @@ int credential_password(struct ident *i, struct http_req *r, struct str user, st
                         struct principal **ret, struct err *err);
 
 /* ---- token.c: compact JWS, EdDSA */
-int token_make(struct ident *i, const struct principal *p, const struct token_scope *scopes,
-               size_t n, int64_t now, struct buf *ret, struct err *err);
+/* Scopes that no longer fit into TOKEN_MAX are left out. */
+void token_make(struct ident *i, const struct principal *p, const struct token_scope *scopes,
+                size_t n, int64_t now, struct buf *ret);
 /* Signature, audience, times and shape; the user is the caller's duty. */
 int token_check(const struct ident *i, struct str token, struct principal **ret, struct err *err);
 

@@ -40,18 +40,17 @@ static unsigned actions_parse(struct str list)
     return set;
 }
 
-/* type[(class)]:name:actions; the name may hold colons. What is not understood is not granted. */
-static int scope_parse(struct token_ask *t, struct str scope, struct err *err)
+/* type[(class)]:name:actions; the name may hold colons. What is not understood, or too much, is not granted:
+ * less than was asked for is no error, the client asks again for what it then lacks. */
+static void scope_parse(struct token_ask *t, struct str scope)
 {
     const char *first = scope.n ? memchr(scope.p, ':', scope.n) : NULL;
     const char *last = scope.n ? memrchr(scope.p, ':', scope.n) : NULL;
-    if (first == NULL || first == last)
-        return 0;
+    if (first == NULL || first == last || t->n_asked == SCOPES_MAX)
+        return;
     struct str type = {scope.p, (size_t)(first - scope.p)};
     struct str name = {first + 1, (size_t)(last - first - 1)};
     struct str list = {last + 1, (size_t)(scope.p + scope.n - last - 1)};
-    if (t->n_asked == SCOPES_MAX)
-        return err_set(err, ERR_INVALID, "at most %d scopes in one request", SCOPES_MAX);
     struct scope_ask *a = &t->asked[t->n_asked];
     const char *class = memchr(type.p, '(', type.n);
     if (class != NULL)
@@ -59,19 +58,16 @@ static int scope_parse(struct token_ask *t, struct str scope, struct err *err)
     if (str_is(type, "registry") && str_is(name, "catalog") && str_is(list, "*"))
         (void)snprintf(a->name, sizeof a->name, "*");
     else if (!str_is(type, "repository") || canonical_name(name, a->name, NULL) < 0)
-        return 0;
+        return;
     a->actions = actions_parse(list);
     t->n_asked++;
-    return 0;
 }
 
-static int scopes_parse(struct token_ask *t, struct str list, struct err *err)
+static void scopes_parse(struct token_ask *t, struct str list)
 {
     struct str one;
-    int rc = 0;
-    while (rc == 0 && str_split(&list, ' ', &one))
-        rc = scope_parse(t, one, err);
-    return rc;
+    while (str_split(&list, ' ', &one))
+        scope_parse(t, one);
 }
 
 static int grant(struct db_tx *tx, void *arg, struct err *err)
@@ -98,32 +94,28 @@ static int grant(struct db_tx *tx, void *arg, struct err *err)
     return 0;
 }
 
-static int answer(struct http_req *r, struct token_ask *t, struct err *err)
+static void answer(struct http_req *r, struct token_ask *t)
 {
     struct buf token, body;
     int64_t now = clock_now();
     char issued[28];
     buf_init(&token, TOKEN_BODY_MAX);
-    int rc = token_make(t->ident, t->who, t->granted, t->n_granted, now, &token, err);
-    if (rc == 0) {
-        clock_rfc3339(issued, now);
-        buf_init(&body, 2 * TOKEN_BODY_MAX);
-        buf_cstr(&body, "{\"token\":");
-        buf_json(&body, buf_view(&token));
-        buf_cstr(&body, ",\"access_token\":");
-        buf_json(&body, buf_view(&token));
-        buf_printf(&body, ",\"expires_in\":%lld,\"issued_at\":\"%s\"}\n",
-                   (long long)(atomic_load(&t->ident->token_life) / 1000000), issued);
-        metric_add(METRIC_TOKENS, 1);
-        http_status(r, 200);
-        http_add(r, "Content-Type", STR_LIT("application/json"));
-        http_add(r, "Cache-Control", STR_LIT("no-store"));
-        http_send_buf(r, &body);
-    }
-    if (token.p)
-        secret_wipe(token.p, token.n);
+    token_make(t->ident, t->who, t->granted, t->n_granted, now, &token);
+    clock_rfc3339(issued, now);
+    buf_init(&body, 2 * TOKEN_BODY_MAX);
+    buf_cstr(&body, "{\"token\":");
+    buf_json(&body, buf_view(&token));
+    buf_cstr(&body, ",\"access_token\":");
+    buf_json(&body, buf_view(&token));
+    buf_printf(&body, ",\"expires_in\":%lld,\"issued_at\":\"%s\"}\n",
+               (long long)(atomic_load(&t->ident->token_life) / 1000000), issued);
+    metric_add(METRIC_TOKENS, 1);
+    http_status(r, 200);
+    http_add(r, "Content-Type", STR_LIT("application/json"));
+    http_add(r, "Cache-Control", STR_LIT("no-store"));
+    http_send_buf(r, &body);
+    secret_wipe(token.p, token.n);
     buf_release(&token);
-    return rc;
 }
 
 static int finish(struct http_req *r, struct token_ask *t, int rc, struct err *err)
@@ -132,7 +124,7 @@ static int finish(struct http_req *r, struct token_ask *t, int rc, struct err *e
         rc = db_read(t->ident->db, grant, t, err);
     if (rc == 0) {
         r->log_user = t->who->name[0] ? str_dup(&r->arena, str_of(t->who->name)) : NULL;
-        rc = answer(r, t, err);
+        answer(r, t);
     } else if (rc == ERR_UNAUTHORIZED) {
         http_add(r, "WWW-Authenticate", STR_LIT("Basic realm=\"berth\""));
     }
@@ -156,8 +148,7 @@ static int token_get(struct http_req *r, struct err *err)
     size_t at = 0;
     int rc, more;
     while ((more = http_query(r, "scope", &at, &scope)) == 1)
-        if ((rc = scopes_parse(t, scope, err)) < 0)
-            return rc;
+        scopes_parse(t, scope);
     if (more < 0)
         return err_set(err, ERR_INVALID, "the query is not well encoded");
     if (c.kind == CREDENTIAL_NONE) {
@@ -171,22 +162,30 @@ static int token_get(struct http_req *r, struct err *err)
     return finish(r, t, rc, err);
 }
 
-/* First value of a form field; empty when absent. The form is read like a query. */
-static int form_field(struct http_req *r, const char *name, struct str *ret, struct err *err)
+/* The form is read like a query. 1 with the next value of a field, 0 none. */
+static int form_next(struct http_req *r, const char *name, size_t *at, struct str *ret, struct err *err)
 {
     struct str query = r->query;
+    r->query = r->body;
+    int rc = http_query(r, name, at, ret);
+    r->query = query;
+    return rc < 0 ? err_set(err, ERR_INVALID, "the form is not well encoded") : rc;
+}
+
+/* First value of a form field; empty when absent. */
+static int form_field(struct http_req *r, const char *name, struct str *ret, struct err *err)
+{
     size_t at = 0;
     *ret = STR_LIT("");
-    r->query = r->body;
-    int rc = http_query(r, name, &at, ret);
-    r->query = query;
-    return rc < 0 ? err_set(err, ERR_INVALID, "the form is not well encoded") : 0;
+    int rc = form_next(r, name, &at, ret, err);
+    return rc < 0 ? rc : 0;
 }
 
 static int token_post(struct http_req *r, struct err *err)
 {
     struct token_ask *t = ask_new(r);
     struct str type = {NULL, 0}, grant_type, user, password, scope;
+    size_t at = 0;
     int rc;
     http_header(r, "Content-Type", &type);
     if (!str_starts(type, STR_LIT("application/x-www-form-urlencoded")))
@@ -194,8 +193,11 @@ static int token_post(struct http_req *r, struct err *err)
                        "Content-Type must be application/x-www-form-urlencoded");
     if ((rc = form_field(r, "grant_type", &grant_type, err)) < 0 ||
         (rc = form_field(r, "username", &user, err)) < 0 ||
-        (rc = form_field(r, "password", &password, err)) < 0 ||
-        (rc = form_field(r, "scope", &scope, err)) < 0 || (rc = scopes_parse(t, scope, err)) < 0)
+        (rc = form_field(r, "password", &password, err)) < 0)
+        return rc;
+    while ((rc = form_next(r, "scope", &at, &scope, err)) == 1)
+        scopes_parse(t, scope);
+    if (rc < 0)
         return rc;
     if (!str_is(grant_type, "password"))
         return err_set(err, ERR_INVALID, "grant_type must be password; or use GET with Basic credentials");
