@@ -28,13 +28,19 @@ struct request *request_take(struct http_loop *l)
     return q;
 }
 
+/* The room lets go of what the request held there. */
+static void done(struct request *q)
+{
+    if (q->called && q->pub.route->done != NULL)
+        q->pub.route->done(&q->pub);
+    q->called = false;
+}
+
 /* Drops all that the request holds; the next request of the connection starts clean. */
 static void clear(struct request *q)
 {
     struct http_req *r = &q->pub;
-    if (q->called && r->route->done != NULL)
-        r->route->done(r);
-    q->called = false;
+    done(q);
     while (q->later != NULL) { /* closures release references: they run on every path */
         struct on_loop *o = q->later;
         q->later = o->next;
@@ -429,6 +435,7 @@ void request_sent(struct http_conn *c)
     struct request *q = c->req;
     if (c->state != CONN_DRAIN)
         account(c);
+    done(q); /* not when the rest of a refused body is through: that may take seconds */
     if (!q->complete && q->keep) {
         c->state = CONN_DRAIN;
         c->deadline = l->now + LINGER_TIME;
