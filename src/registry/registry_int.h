@@ -37,9 +37,9 @@ struct registry {
 };
 #define registry_num(g, KEY) atomic_load_explicit(&(g)->num[CONFIG_##KEY], memory_order_relaxed)
 
-/* ERR_STORAGE_FULL below min_free; asks the file system at most every 200 ms. Also sets
- * METRIC_STORE_FREE. */
-int registry_space(struct registry *g, struct err *err);
+/* ERR_STORAGE_FULL below min_free. Asks the file system at most every 200 ms; in between `taking`, the bytes
+ * about to be written, is counted off. Also sets METRIC_STORE_FREE. */
+int registry_space(struct registry *g, int64_t taking, struct err *err);
 static inline struct str key_str(const struct digest *d, uint8_t out[DIGEST_KEY_MAX])
 {
     size_t n = digest_key(d, out);

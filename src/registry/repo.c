@@ -42,7 +42,7 @@ int repo_write(struct registry *g, struct str name, db_callback fn, void *arg, s
     return rc;
 }
 
-int registry_space(struct registry *g, struct err *err)
+int registry_space(struct registry *g, int64_t taking, struct err *err)
 {
     int64_t least = registry_num(g, MIN_FREE), now = clock_mono();
     int64_t checked = atomic_load_explicit(&g->space_checked, memory_order_relaxed);
@@ -55,7 +55,7 @@ int registry_space(struct registry *g, struct err *err)
         atomic_store_explicit(&g->space_checked, now, memory_order_relaxed);
         metric_set(METRIC_STORE_FREE, bytes);
     }
-    int64_t have = atomic_load_explicit(&g->space_free, memory_order_relaxed);
+    int64_t have = atomic_fetch_sub_explicit(&g->space_free, taking, memory_order_relaxed) - taking;
     if (least > 0 && have < least)
         return err_set(err, ERR_STORAGE_FULL,
                        "the data volume has %lld bytes free, uploads need %lld (min_free)",

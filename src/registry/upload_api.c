@@ -54,7 +54,7 @@ static int check_room(struct http_req *r, struct err *err)
     if (limit > 0 && r->content_length > limit)
         return err_set(err, ERR_TOO_LARGE, "a blob may have at most %lld bytes (max_upload)",
                        (long long)limit);
-    return registry_space(g, err);
+    return registry_space(g, 0, err);
 }
 
 /* ---- POST ---- */

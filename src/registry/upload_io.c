@@ -62,6 +62,8 @@ int upload_io_open(struct registry *g, struct upload *u, const struct http_req *
 
 bool upload_io_close(struct upload_io *io, bool gone)
 {
+    if (io->file && !gone) /* what was not acknowledged gives its room back */
+        staging_cut(io->file, io->u->size);
     staging_close(io->file);
     bool cancelled = upload_unclaim(io->g, io->u, gone);
     if (io->who)
@@ -79,8 +81,8 @@ int upload_io_append(struct upload_io *io, struct str bytes, struct err *err)
                        (long long)limit);
     if (io->range_length >= 0 && io->received + (int64_t)bytes.n > io->range_length)
         return err_set(err, ERR_SIZE_INVALID, "the body is longer than Content-Range announced");
-    int rc = staging_append(io->file, bytes.p, bytes.n, err);
-    if (rc < 0)
+    int rc = registry_space(io->g, (int64_t)bytes.n, err);
+    if (rc < 0 || (rc = staging_append(io->file, bytes.p, bytes.n, err)) < 0)
         return rc;
     hash_update(&io->hash, bytes.p, bytes.n);
     io->received += (int64_t)bytes.n;

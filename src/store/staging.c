@@ -15,6 +15,7 @@ struct staging {
     int64_t synced;     /* bytes known to be durable; -1: not even an empty file is */
     int64_t write_back; /* write-back was started up to here */
     bool entry_synced;  /* the directory entry is durable */
+    bool published;     /* it is a blob now, and nobody's to change */
     bool broken;        /* a sync lost bytes: the file can only be thrown away */
 };
 
@@ -150,6 +151,13 @@ int staging_sync(struct staging *g, struct err *err)
     return rc;
 }
 
+void staging_cut(struct staging *g, int64_t size)
+{
+    /* Not synced: bytes that come back are cut by the next open, and nobody was promised that they go. */
+    if (!g->published && g->size > size && ftruncate(g->fd, (off_t)size) == 0)
+        g->size = g->write_back = size;
+}
+
 void staging_close(struct staging *g)
 {
     if (g == NULL)
@@ -192,12 +200,14 @@ int staging_publish(struct staging *g, const struct digest *d, struct blob_stat 
     auto_fd int fan = store_open_fan(s, &name, err);
     if (fan < 0)
         return fan;
-    if (step_fault("store.blob.rename") < 0 || renameat(s->uploads, g->id, fan, name.file) < 0 ||
-        step_fault("store.blob.rename.done") < 0) {
+    if (step_fault("store.blob.rename") < 0 || renameat(s->uploads, g->id, fan, name.file) < 0) {
         if (errno == ENOENT)
             return err_set(err, ERR_BLOB_UPLOAD_UNKNOWN, "the bytes of this upload are gone; start it again");
         return store_change_failed(s, err, "put in place the upload", g->id);
     }
+    g->published = true;
+    if (step_fault("store.blob.rename.done") < 0)
+        return store_change_failed(s, err, "put in place the upload", g->id);
     if ((rc = store_sync_dir(s, fan, name.group, STEP("store.blob.dirsync"), err)) < 0)
         return rc;
     if (fstat(g->fd, &st) < 0) /* again: the rename changed ctime */

@@ -43,6 +43,8 @@ int64_t staging_size(const struct staging *g);
 int staging_read(struct staging *g, int64_t offset, void *p, size_t n, size_t *ret_n, struct err *err);
 /* Data of all appends, and the file's directory entry, are on stable storage when it returns 0. */
 int staging_sync(struct staging *g, struct err *err);
+/* Gives the room of bytes behind `size` back; nothing when it is a blob by now. Not durable: staging_open cuts, too. */
+void staging_cut(struct staging *g, int64_t size);
 void staging_close(struct staging *g);                     /* NULL-safe; keeps the file */
 int staging_remove(struct store *s, const char *id, struct err *err); /* 0 also when absent */
 

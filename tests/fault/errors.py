@@ -210,10 +210,30 @@ def low_water(db):
         lab.verify()
         os.unlink(folder + "/v/filler")
         lab.heals()
+        mark_in_a_body(lab, folder + "/v")
         lab.restart_and_verify()
     finally:
         lab.close()
         drop_volume(folder)
+
+
+def mark_in_a_body(lab, volume):
+    """A body that reaches the mark gets its 507 there, and what was taken of it gives its room back at once."""
+    w = Writer(94, lab.target, lab.ledger, "mark", REPOS)
+    for method in ("PATCH", "PUT"):
+        lab.heals()
+        before = free(volume)
+        location, data = w.start("w/r2"), bytes(before - (4 << 20))
+        path = location if method == "PATCH" else with_digest(location, digest(b"never checked"))
+        assert w.wire.request(method, path, "w/r2", body=data).status == 507
+        end = time.monotonic() + 10
+        while free(volume) < before - (1 << 20):
+            assert time.monotonic() < end, "%d bytes are still taken after a %s" % (before - free(volume), method)
+            time.sleep(0.05)
+        a = w.wire.request("GET", location, "w/r2")
+        assert a.status == 204 and a.get("Range") == "0-0", a
+        assert w.wire.request("DELETE", location, "w/r2").status == 204
+    w.wire.close()
 
 
 def no_inodes(db):
