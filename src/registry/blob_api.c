@@ -218,22 +218,35 @@ static void remember(struct http_req *r, struct registry *g, const struct blob_r
     shared_unref(&fact->shared);
 }
 
+/* From the first byte to the last, hashed while it streams. */
+static void send_verifying(struct http_req *r, struct registry *g, const struct digest *d, int fd,
+                           int64_t size, bool range)
+{
+    struct verify_send *v = verify_send_new(r, g, d, fd, size);
+    metric_add(METRIC_BLOBS_SERVED, 1);
+    http_status(r, range ? 206 : 200);
+    add_head(r, r->parts[1]);
+    if (range)
+        http_addf(r, "Content-Range", "bytes 0-%lld/%lld", (long long)(size - 1), (long long)size);
+    r->ctx = &v->io;
+    http_send_pull(r, size, verify_pull, v);
+}
+
 /* The file is not the one that was verified, or that is too long ago. */
 static int answer_unverified(struct http_req *r, struct registry *g, const struct digest *d, int fd,
                              int64_t size, struct err *err)
 {
     struct range_set set = {.n = 0};
-    bool whole = r->method == HTTP_GET && wanted_ranges(r, r->parts[1], size, &set) == RANGE_WHOLE;
-    if (whole && size > VERIFY_FIRST_MAX) {
-        struct verify_send *v = verify_send_new(r, g, d, fd, size);
-        metric_add(METRIC_BLOBS_SERVED, 1);
-        http_status(r, 200);
-        add_head(r, r->parts[1]);
-        r->ctx = &v->io;
-        http_send_pull(r, size, verify_pull, v);
+    enum range_result kind = r->method == HTTP_GET ? wanted_ranges(r, r->parts[1], size, &set) : RANGE_WHOLE;
+    bool all = kind == RANGE_PARTS && set.n == 1 && set.v[0].first == 0 && set.v[0].last == size - 1;
+    bool large = size > VERIFY_FIRST_MAX;
+    if (r->method == HTTP_GET && large && (kind == RANGE_WHOLE || all)) {
+        send_verifying(r, g, d, fd, size, all);
         return 0;
     }
-    if (r->method == HTTP_HEAD) { /* no bytes are sent: whoever GETs them next has them checked */
+    /* "It is there" makes a client push nothing: a small one is looked at first, a large one soon. */
+    if (r->method == HTTP_HEAD && large) {
+        scrub_request(g, d);
         answer_good(r, (struct source){fd, NULL}, r->parts[1], size);
         return 0;
     }

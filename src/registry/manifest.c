@@ -37,7 +37,7 @@ static const int64_t SIZE_MAX_EXACT = (INT64_C(1) << 53) - 1;
 static const struct media_kind *media_find(struct str type)
 {
     for (size_t i = 0; i < ARRAY_LEN(media_kinds); i++) {
-        if (str_is(type, media_kinds[i].type))
+        if (str_ieq(type, str_of(media_kinds[i].type)))
             return &media_kinds[i];
     }
     return NULL;
@@ -397,16 +397,15 @@ static int parse_content_type(struct str header, struct manifest *m, struct err 
     struct str rest = header, type = {NULL, 0};
     str_split(&rest, ';', &type);
     type = str_trim(type);
-    for (size_t i = 0; i < ARRAY_LEN(media_kinds); i++) {
-        if (str_ieq(type, str_of(media_kinds[i].type))) {
-            m->media_type = str_of(media_kinds[i].type);
-            m->kind = media_kinds[i].kind;
-            return 0;
-        }
+    const struct media_kind *known = media_find(type);
+    if (known) {
+        m->media_type = str_of(known->type);
+        m->kind = known->kind;
+        return 0;
     }
     if (type.n == 0)
         return err_set(err, ERR_MANIFEST_INVALID,
-                       "Content-Type is required; allowed are " MEDIA_ALLOWED);
+                       "Content-Type or \"mediaType\" is required; allowed are " MEDIA_ALLOWED);
     return err_set(err, ERR_MANIFEST_INVALID,
                    "Content-Type \"%.*s\" is not a manifest; allowed are " MEDIA_ALLOWED,
                    type.n > 80 ? 80 : (int)type.n, type.p);
@@ -417,7 +416,7 @@ int manifest_parse(struct arena *a, struct str bytes, struct str content_type, s
 {
     /* Empty text, not none: the columns are NOT NULL. */
     struct manifest m = {.artifact_type = STR_LIT(""), .annotations = STR_LIT("")};
-    int rc = parse_content_type(content_type, &m, err);
+    int rc = content_type.n > 0 ? parse_content_type(content_type, &m, err) : 0;
     if (rc < 0)
         return rc;
     struct json_caps caps = JSON_CAPS_DEFAULT;
@@ -426,7 +425,12 @@ int manifest_parse(struct arena *a, struct str bytes, struct str content_type, s
     json_t *doc = NULL;
     if (json_strict(bytes, caps, &doc, &why) < 0)
         return err_set(err, ERR_MANIFEST_INVALID, "not acceptable JSON: %s", why.text);
-    rc = parse_document(a, doc, &m, err);
+    if (content_type.n == 0) { /* clients SHOULD send it: without, the document's own word counts */
+        json_t *own = json_object_get(doc, "mediaType");
+        rc = parse_content_type((struct str){json_string_value(own), json_string_length(own)}, &m, err);
+    }
+    if (rc == 0)
+        rc = parse_document(a, doc, &m, err);
     json_decref(doc);
     if (rc == 0)
         *ret = m;

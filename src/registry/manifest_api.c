@@ -105,6 +105,12 @@ bool manifest_fast(struct http_req *r)
     return true;
 }
 
+/* As absent: clients ask before they push, and the push repairs it. */
+static int damaged(struct err *err)
+{
+    return err_set(err, ERR_MANIFEST_UNKNOWN, "the stored manifest does not match its digest; push it again");
+}
+
 /* Bytes that another than the pusher put there are never served (D2). */
 static int check_bytes(const struct manifest_row *row, struct err *err)
 {
@@ -116,8 +122,7 @@ static int check_bytes(const struct manifest_row *row, struct err *err)
     log_line(LOG_ERROR, "stored manifest does not match its digest",
              F_CSTR("digest", digest_text(&row->digest, text)));
     metric_add(METRIC_SCRUB_CORRUPT, 1);
-    return err_set(err, ERR_CORRUPT,
-                   "the stored manifest does not match its digest; push it again");
+    return damaged(err);
 }
 
 struct slices {
@@ -167,8 +172,7 @@ static int check_long(struct slices *s, const struct manifest_row *row, struct e
     struct digest d;
     hash_final(&s->hash, &d);
     if (!digest_eq(&d, &row->digest))
-        return err_set(err, ERR_CORRUPT,
-                       "the stored manifest does not match its digest; push it again");
+        return damaged(err);
     return 0;
 }
 
@@ -295,6 +299,23 @@ static int put_digest(const struct reference *ref, struct str body, struct diges
     return 0;
 }
 
+/* Some to a line: proxies and clients refuse an answer of more than 100 lines. */
+static void add_tags(struct http_req *r, const struct str *tags, size_t n)
+{
+    enum { TO_A_LINE = 10 };
+    struct buf line;
+    buf_init(&line, TO_A_LINE * (TAG_MAX + 2));
+    for (size_t i = 0; i < n; i++) {
+        buf_cstr(&line, line.n > 0 ? ", " : "");
+        buf_add(&line, tags[i].p, tags[i].n);
+        if ((i + 1) % TO_A_LINE == 0 || i + 1 == n) {
+            http_add(r, "OCI-Tag", buf_view(&line));
+            buf_reset(&line);
+        }
+    }
+    buf_release(&line);
+}
+
 static void put_answer(struct http_req *r, const struct put *q, size_t n_params)
 {
     char text[DIGEST_TEXT_MAX];
@@ -303,8 +324,7 @@ static void put_answer(struct http_req *r, const struct put *q, size_t n_params)
     digest_text(&q->row.digest, text);
     http_addf(r, "Location", "/v2/%.*s/manifests/%s", STR_FMT(req_repo(r)->client_name), text);
     http_add(r, "Docker-Content-Digest", str_of(text));
-    for (size_t i = 0; i < n_params; i++)
-        http_add(r, "OCI-Tag", q->row.tags[i]);
+    add_tags(r, q->row.tags, n_params);
     if (q->row.model->has_subject)
         http_add(r, "OCI-Subject", str_of(digest_text(&q->row.model->subject, text)));
     if (q->missing > 0)
@@ -333,7 +353,7 @@ int manifest_put_run(struct http_req *r, struct err *err)
     if ((rc = put_digest(&ref, r->body, &q.row.digest, err)) < 0 ||
         (rc = manifest_parse(&r->arena, r->body, type, (size_t)registry_num(g, MAX_MANIFEST), model,
                              err)) < 0 ||
-        (rc = registry_space(g, err)) < 0 ||
+        (rc = registry_space(g, 0, err)) < 0 ||
         (rc = repo_write(g, req_repo(r)->name, put_write, &q, err)) < 0)
         return rc;
     put_answer(r, &q, n_params);
