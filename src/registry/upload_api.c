@@ -15,11 +15,17 @@ static void add_location(struct http_req *r, struct str id)
     http_add(r, "Docker-Upload-UUID", id);
 }
 
+/* Where the session is and how far it got: also beside a refusal, so that a client can go on at once. */
+static void add_session(struct http_req *r, struct str id, int64_t size)
+{
+    add_location(r, id);
+    http_addf(r, "Range", "0-%lld", (long long)(size > 0 ? size - 1 : 0));
+}
+
 static void send_session(struct http_req *r, unsigned status, struct str id, int64_t size)
 {
     http_status(r, status);
-    add_location(r, id);
-    http_addf(r, "Range", "0-%lld", (long long)(size > 0 ? size - 1 : 0));
+    add_session(r, id, size);
     http_send(r, (struct str){NULL, 0});
 }
 
@@ -274,6 +280,8 @@ static int begin_write(struct http_req *r, const struct digest *closing, struct 
         rc = err_set(err, ERR_TOO_LARGE, "a blob may have at most %lld bytes (max_upload)",
                      (long long)limit);
     if (rc < 0) {
+        if (rc == ERR_UPLOAD_RANGE)
+            add_session(r, r->parts[1], u->size);
         (void)upload_unclaim(g, u, false);
         return rc;
     }

@@ -167,6 +167,7 @@ def test_out_of_order_is_416_and_the_session_lives_on(admin, repo, wrong, method
     target = location + ("?digest=" + digest(one + two) if method == "PUT" else "")
     a = admin.request(method, target, body=two, headers=[("Content-Range", wrong)])
     assert a.status == 416 and a.code == "BLOB_UPLOAD_INVALID", a
+    assert a.get("Location") and a.get("Range", "").startswith("0-"), a  # where to go on
     location = check_session(admin, admin.get(location), 204, repo, 511)
     a = admin.finish(location, digest(one + two), two, headers=[("Content-Range", "512-1023")])
     check_created(admin, a, repo, digest(one + two))
