@@ -28,12 +28,15 @@ static int send_bytes(struct http_conn *c, bool with_body)
     }
 }
 
+enum { RECORD = SSL3_RT_MAX_PLAIN_LENGTH };
+
+/* A record at a time: SSL_write takes no more at once, and these bytes are still in the processor's cache. */
 static int send_file_tls(struct http_conn *c, int64_t turn)
 {
     struct request *q = c->req;
     while (q->sent < q->length && turn > 0) {
         int64_t left = q->length - q->sent;
-        size_t want = left < SEND_CHUNK ? (size_t)left : SEND_CHUNK;
+        size_t want = left < RECORD ? (size_t)left : RECORD;
         ssize_t got = pread(q->file, c->loop->scratch, want, q->file_offset + q->sent);
         if (got <= 0)
             return -1; /* the file is shorter than it was: cut */

@@ -5,7 +5,7 @@ usage: bench.py BERTH LOAD [--only NAME,...] [--pairs N] [--distribution BINARY]
 Peers: nginx and docker-registry from Debian's packages; distribution v3 when its binary is named. Method: docs/benchmarks.md.
 """
 import http.client
-import argparse, base64, hashlib, json, os, re, resource, shutil, signal, socket, ssl, statistics, subprocess, sys, tempfile, threading, time, urllib.request
+import argparse, base64, functools, hashlib, json, os, re, resource, shutil, signal, socket, ssl, statistics, subprocess, sys, tempfile, threading, time, urllib.request
 
 http.client._MAXHEADERS = 1000  # a header for each tag
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -270,12 +270,18 @@ def bench_get(opt, tmp):
     b.stop()
 
 
+@functools.lru_cache(None)
+def random_bytes(size):
+    return memoryview(os.urandom(size))
+
+
 def disk_write(path, size=1 << 30):
-    chunk = os.urandom(1 << 20)
+    """No byte twice: a disk that finds repetitions would be faster than it is for a blob."""
+    data = random_bytes(size)
     began = time.monotonic()
     with open(path, "wb", buffering=0) as f:
-        for _ in range(size >> 20):
-            f.write(chunk)
+        for at in range(0, size, 1 << 20):
+            f.write(data[at:at + (1 << 20)])
         os.fsync(f.fileno())
     took = time.monotonic() - began
     os.unlink(path)
