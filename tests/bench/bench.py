@@ -371,6 +371,21 @@ def end_held(p):
     return p.stdout.read().strip()
 
 
+def idle_p99(opt, b):
+    """In turns, for on a shared machine the p99 of a server alone moves by more than the limit."""
+    p99 = lambda: wrk(b, None, 2, 4, 1, "/healthz")[1]
+    alone, beside = [], []
+    for _ in range(opt.pairs):
+        time.sleep(1)
+        alone.append(p99())
+        p = held(opt, b, "idle", 10000, "/healthz")
+        time.sleep(1)
+        beside.append(p99())
+        end_held(p)
+    report("10,000 idle connections: p99 of others", statistics.median(beside) / statistics.median(alone), "x",
+           "limit 2; %s ms / %s ms" % (alone, beside))
+
+
 def bench_idle(opt, tmp):
     for tls in (False, True):
         b = Berth(opt.berth, tmp + ("/berth-idle-tls" if tls else "/berth-idle"), "--max-connections-per-address=0", "--idle-timeout=1h", tls=tls)
@@ -378,13 +393,11 @@ def bench_idle(opt, tmp):
         base = rss_kb(b.proc.pid)
         label = "TLS " if tls else ""
         report(label + "idle RSS", base / 1024.0, "MiB", "limit 25")
-        p99 = [wrk(b, None, 3, 4, 1, "/healthz")[1] for _ in range(3)] if not tls else [0]
         p = held(opt, b, "idle", 10000, "/healthz", *(["tls"] if tls else []))
         report(label + "10,000 idle connections: RSS", rss_kb(b.proc.pid) / 1024.0, "MiB", "limit %d" % (300 if tls else 60))
-        if not tls:
-            with_idle = [wrk(b, None, 3, 4, 1, "/healthz")[1] for _ in range(3)]
-            report("p99 alone / with 10,000 idle", statistics.median(with_idle) / statistics.median(p99), "x", "limit 2; %s ms / %s ms" % (p99, with_idle))
         report(label + "still standing", int(end_held(p).split()[0]), "")
+        if not tls:
+            idle_p99(opt, b)
         b.stop()
 
 
