@@ -66,6 +66,7 @@ struct upload_io {
     int64_t range_length;  /* announced by Content-Range; -1 not */
     int64_t received;      /* by this request */
     bool failed;           /* what was received is not worth keeping */
+    bool saving;           /* a transaction that names them was begun */
     struct principal *who; /* referenced */
     bool absent;
     struct digest digest; /* of a closing request */

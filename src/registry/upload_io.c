@@ -62,7 +62,7 @@ int upload_io_open(struct registry *g, struct upload *u, const struct http_req *
 
 bool upload_io_close(struct upload_io *io, bool gone)
 {
-    if (io->file && !gone) /* what was not acknowledged gives its room back */
+    if (io->file && !gone && !io->saving) /* what was not acknowledged gives its room back */
         staging_cut(io->file, io->u->size);
     staging_close(io->file);
     bool cancelled = upload_unclaim(io->g, io->u, gone);
@@ -118,8 +118,10 @@ int upload_io_save(struct upload_io *io, struct err *err)
     if (io->received == 0)
         return 0; /* nothing new to acknowledge */
     int rc = staging_sync(io->file, err);
-    if (rc == 0)
+    if (rc == 0) {
+        io->saving = true; /* from here on a row may name all bytes, whatever is reported */
         rc = write_of(io, save_write, io, err);
+    }
     if (rc == 0)
         upload_saved(io->g, io->u, staging_size(io->file), &io->hash);
     return rc;
