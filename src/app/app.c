@@ -104,6 +104,22 @@ static int open_rooms(struct app *a, struct err *err)
     return registry_new(&a->registry, &ro, err);
 }
 
+/* An empty database beside blobs, or one that belongs to another store, is the wrong one. */
+static int open_database(struct app *a, bool create, int readers, struct err *err)
+{
+    const char *dir = store_dir(a->store), *url = config_text(a->config, DATABASE);
+    bool blobs = false;
+    int rc = store_holds_blobs(a->store, &blobs, err);
+    if (rc < 0)
+        return rc;
+    rc = db_open(&a->db, dir, url, readers, create && !blobs, err);
+    if (rc == ERR_NOT_FOUND && blobs)
+        return err_wrap(err, "%s holds blobs and needs the database that names them: set BERTH_DATABASE to it, or restore a backup elsewhere", dir);
+    if (rc == 0 && (rc = db_bind(a->db, str_of(store_id(a->store)), err)) == ERR_USAGE)
+        err_wrap(err, "%s: check data and BERTH_DATABASE", dir);
+    return rc;
+}
+
 int app_open(struct app **ret, struct config *config, enum app_mode mode, bool create, struct err *err)
 {
     struct app *a = mem_zalloc(sizeof *a);
@@ -122,7 +138,7 @@ int app_open(struct app **ret, struct config *config, enum app_mode mode, bool c
     if (rc == 0)
         rc = store_open(&a->store, dir, create, err);
     if (rc == 0)
-        rc = db_open(&a->db, dir, config_text(config, DATABASE), readers, err);
+        rc = open_database(a, create, readers, err);
     if (rc == 0 && mode == APP_SERVER)
         rc = open_http(a, err);
     if (rc == 0)

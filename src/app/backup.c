@@ -352,7 +352,7 @@ static int take_entries(struct restore *r, struct err *err)
         } else if (str_starts(name, STR_LIT("blobs/"))) {
             rc = take_blob(r, (struct str){name.p + 6, name.n - 6}, err);
         } else if (str_is(name, "database.jsonl")) {
-            rc = db_load(r->dir, r->url, load_next, r, err);
+            rc = db_load(r->dir, r->url, str_of(store_id(r->store)), load_next, r, err);
             r->loaded = rc == 0;
         } else {
             rc = err_set(err, ERR_INVALID, "unknown entry %s in the archive", e.name);

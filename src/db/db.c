@@ -13,8 +13,10 @@
 /* Made here and not by SQLite, for its mode. The directory needs no sync of ours: SQLite syncs it
  * with the first sync of a new WAL, before the first commit, and that covers this entry too. O_EXCL:
  * the close of a second descriptor of a file in use would drop SQLite's locks. */
-static int create_file(struct db *db, struct err *err)
+static int create_file(struct db *db, bool create, struct err *err)
 {
+    if (!create && access(db->path, F_OK) != 0)
+        return err_sys(err, ERR_NOT_FOUND, "cannot open the database %s", db->path);
     auto_fd int fd = open(db->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 && errno == EEXIST)
         return 0;
@@ -42,7 +44,8 @@ static void free_db(struct db *db)
     free(db);
 }
 
-int db_new(struct db **ret, const char *dir, const char *url, int max_readers, struct err *err)
+int db_new(struct db **ret, const char *dir, const char *url, int max_readers, bool create,
+           struct err *err)
 {
     struct db *db = mem_zalloc(sizeof *db);
     bool postgres = url != NULL && url[0] != 0;
@@ -56,7 +59,7 @@ int db_new(struct db **ret, const char *dir, const char *url, int max_readers, s
     pthread_mutex_init(&db->pool_lock, NULL);
     pthread_cond_init(&db->pool_free, NULL);
     writer_init(db);
-    int rc = postgres ? 0 : create_file(db, err);
+    int rc = postgres ? 0 : create_file(db, create, err);
     if (rc == 0)
         rc = db->engine->connect(db, DB_WRITER, &db->writer.conn, err);
     if (rc < 0) {
@@ -67,13 +70,24 @@ int db_new(struct db **ret, const char *dir, const char *url, int max_readers, s
     return 0;
 }
 
-int db_open(struct db **ret, const char *dir, const char *url, int max_readers, struct err *err)
+static int has_schema(struct db *db, struct err *err)
+{
+    int64_t version = 0;
+    int rc = schema_read(db, &version, err);
+    if (rc < 0 || version > 0)
+        return rc;
+    return err_set(err, ERR_NOT_FOUND, "the database is empty");
+}
+
+int db_open(struct db **ret, const char *dir, const char *url, int max_readers, bool create,
+            struct err *err)
 {
     struct db *db;
-    int rc = db_new(&db, dir, url, max_readers, err);
+    int rc = db_new(&db, dir, url, max_readers, create, err);
     if (rc < 0)
         return rc;
-    if ((rc = migrate(db, db_schema_newest(), false, err)) < 0) {
+    rc = create ? 0 : has_schema(db, err);
+    if (rc < 0 || (rc = migrate(db, db_schema_newest(), false, err)) < 0) {
         db_close(db);
         return rc;
     }

@@ -21,8 +21,13 @@ struct db;
 struct db_tx; /* a running transaction; valid only inside the callback */
 
 /* url: "" for SQLite at `dir`/berth.db, else postgresql://...; runs outstanding migrations, each in
- * one transaction. max_readers: pooled read connections (opened lazily). */
-int db_open(struct db **ret, const char *dir, const char *url, int max_readers, struct err *err);
+ * one transaction. max_readers: pooled read connections (opened lazily). Without `create` one that
+ * is absent or empty stays so: ERR_NOT_FOUND. */
+int db_open(struct db **ret, const char *dir, const char *url, int max_readers, bool create,
+            struct err *err);
+/* Binds the database to the store of this id, for good, unless it is bound to it; ERR_USAGE when it
+ * belongs to another, whose files its rows name: every file of this one would look like an orphan. */
+int db_bind(struct db *db, struct str store_id, struct err *err);
 void db_close(struct db *db);                    /* waits for queued writes */
 bool db_is_postgres(const struct db *db);
 int64_t db_schema_version(const struct db *db);
@@ -83,10 +88,10 @@ int db_one(struct db_tx *tx, const char *sql, const struct db_value *args, size_
  * negative code. */
 typedef int (*db_dump_sink)(void *arg, struct str line, struct err *err);
 int db_dump(struct db *db, db_dump_sink sink, void *arg, struct err *err);
-/* Loads such lines into an empty database of schema N <= newest, then migrates; next() gives 1 and a
+/* Loads such lines into an empty database of schema N <= newest, migrates, and binds it to store_id; next() gives 1 and a
  * line, 0 at the end. One transaction: all or nothing. ERR_EXISTS: not empty; ERR_INVALID: no dump. */
 typedef int (*db_load_next)(void *arg, struct str *ret_line, struct err *err);
-int db_load(const char *dir, const char *url, db_load_next next, void *arg, struct err *err);
+int db_load(const char *dir, const char *url, struct str store_id, db_load_next next, void *arg, struct err *err);
 /* Engine's own integrity check (PRAGMA integrity_check + foreign_key_check; reference queries).
  * 0 sound, 1 faults (a line each in the report), negative: could not be checked. */
 int db_check(struct db *db, struct buf *report, struct err *err);

@@ -1,7 +1,7 @@
 /* Private contract of the db room: what its files share with one another.
  *
  * Who owns what: db.c the object, the readers' pool and statements · writer.c the group-commit
- * thread · migrations.c the schema · dump.c, load.c, check.c the whole database at once ·
+ * thread · migrations.c the schema · bind.c whose it is · dump.c, load.c, check.c the whole database at once ·
  * db_sqlite.c, db_postgres.c (with pg_*.c) the two engines behind `struct db_engine`. */
 #ifndef DB_DB_INT_H
 #define DB_DB_INT_H
@@ -120,7 +120,8 @@ int db_stream(struct db_tx *tx, const char *sql, struct db_rows **ret, struct er
 int db_columns(const struct db_rows *rows);
 int db_type(const struct db_rows *rows, int column);
 /* An object with its writer connection and without the writer thread; schema untouched. */
-int db_new(struct db **ret, const char *dir, const char *url, int max_readers, struct err *err);
+int db_new(struct db **ret, const char *dir, const char *url, int max_readers, bool create,
+           struct err *err);
 void db_fail(struct db *db); /* durability was lost: no more writes */
 
 /* ---- writer.c ---- */
@@ -147,6 +148,9 @@ struct db_table {
     struct str name, id;
 };
 int schema_tables(int64_t version, struct arena *a, struct db_table **ret, size_t *ret_n);
+
+/* ---- bind.c ---- */
+int bind_anew(struct db_tx *tx, struct str store_id, struct err *err);
 
 /* ---- stmt.c: prepared statements by the pointer of their text ---- */
 struct stmt_map {

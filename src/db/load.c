@@ -203,16 +203,33 @@ static int load_tx(struct load *l, db_load_next next, void *arg, struct err *err
     return writer_commit(db, db->writer.conn, err);
 }
 
-int db_load(const char *dir, const char *url, db_load_next next, void *arg, struct err *err)
+static int bind_loaded(struct load *l, struct str store_id, struct err *err)
+{
+    struct db *db = l->db;
+    int rc = db->engine->begin(db->writer.conn, DB_WRITER, err);
+    if (rc < 0)
+        return rc;
+    db_tx_init(&l->tx, db, db->writer.conn);
+    if ((rc = bind_anew(&l->tx, store_id, err)) < 0) {
+        db->engine->rollback(db->writer.conn);
+        return rc;
+    }
+    return writer_commit(db, db->writer.conn, err);
+}
+
+int db_load(const char *dir, const char *url, struct str store_id, db_load_next next, void *arg,
+            struct err *err)
 {
     struct load l = {.rows = 0};
-    int rc = db_new(&l.db, dir, url, 1, err);
+    int rc = db_new(&l.db, dir, url, 1, true, err);
     if (rc < 0)
         return rc;
     arena_init(&l.arena);
     rc = load_tx(&l, next, arg, err);
     if (rc == 0)
         rc = migrate(l.db, db_schema_newest(), false, err);
+    if (rc == 0)
+        rc = bind_loaded(&l, store_id, err);
     db_close(l.db);
     arena_release(&l.arena);
     return rc;

@@ -239,28 +239,43 @@ int orphan_trash(struct registry *g, const struct digest *d, int64_t now, struct
 }
 
 /* An unlink that a power cut undid after its row was dropped. A file in the trash has its row
- * first, so one without is past its time; under the lock none is on its way. */
+ * first, so one without is past its time; under the lock none is on its way. One whose blob lives
+ * came here by no way of ours (a database put back to an older state): it goes home. */
 struct has_read {
     struct digest digest;
-    bool has;
+    bool trash, blob;
 };
 
 static int has_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct has_read *q = arg;
+    struct blob_row row;
     int rc = trash_tx_has(tx, &q->digest, err);
-    q->has = rc == 1;
+    q->trash = rc == 1;
+    if (rc >= 0)
+        rc = blob_tx_row(tx, &q->digest, &row, err);
+    q->blob = rc == 1;
     return rc < 0 ? rc : 0;
+}
+
+static int unlink_stray(struct registry *g, const struct has_read *q, struct err *err)
+{
+    struct blob_stat st;
+    if (q->trash)
+        return 0;
+    if (q->blob && !in_blobs(g, &q->digest, &st))
+        return store_untrash(g->store, &q->digest, err);
+    return store_trash_purge(g->store, &q->digest, err);
 }
 
 int trash_unlink_stray(struct registry *g, const struct digest *d, struct err *err)
 {
-    struct has_read q = {*d, false};
+    struct has_read q = {.digest = *d};
     pthread_mutex_lock(&unlinking);
     store_lock(g->store, d);
     int rc = atomic_load(&g->trash_holds) > 0 ? 1 : db_read(g->db, has_read, &q, err);
-    if (rc == 0 && !q.has)
-        rc = store_trash_purge(g->store, d, err);
+    if (rc == 0)
+        rc = unlink_stray(g, &q, err);
     store_unlock(g->store, d);
     pthread_mutex_unlock(&unlinking);
     return rc < 0 ? rc : 0;

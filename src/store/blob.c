@@ -123,6 +123,22 @@ int store_quarantine(struct store *s, const struct digest *d, struct err *err)
                       STEP("store.quarantine.dirsync"), err);
 }
 
+int store_untrash(struct store *s, const struct digest *d, struct err *err)
+{
+    struct blob_name n;
+    store_blob_name(d, &n);
+    int rc = store_writable(s, err);
+    if (rc < 0)
+        return rc;
+    auto_fd int fan = store_open_fan(s, &n, err);
+    if (fan < 0)
+        return fan;
+    if (faccessat(fan, n.file, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+        renameat(s->trash, n.flat, fan, n.file) < 0 && errno != ENOENT)
+        return store_change_failed(s, err, "take back from the trash", n.flat);
+    return store_sync_dir(s, fan, n.group, STEP("store.untrash.dirsync"), err);
+}
+
 int store_trash_purge(struct store *s, const struct digest *d, struct err *err)
 {
     struct blob_name n;

@@ -73,9 +73,9 @@ static int make_layout(struct store *s, bool fresh, struct err *err)
 static int write_json(struct store *s, struct err *err)
 {
     static const char temp[] = "store.json.new";
-    char id[2 * 16 + 1], text[128];
-    secret_random_hex(id, 16);
-    int n = snprintf(text, sizeof text, "{\"format\":%d,\"id\":\"%s\"}\n", STORE_FORMAT, id);
+    char text[128];
+    secret_random_hex(s->id, STORE_ID_LEN / 2);
+    int n = snprintf(text, sizeof text, "{\"format\":%d,\"id\":\"%s\"}\n", STORE_FORMAT, s->id);
     if (unlinkat(s->root, temp, 0) < 0 && errno != ENOENT)
         return store_change_failed(s, err, "remove", temp);
     auto_fd int fd = store_openat(s, s->root, temp, O_WRONLY | O_CREAT | O_EXCL, 0600);
@@ -104,12 +104,15 @@ static int check_json(struct store *s, int fd, struct err *err)
         return err_set(err, ERR_CORRUPT, "%s/store.json is damaged", s->dir);
     json_t *format = json_object_get(json, "format");
     json_int_t number = json_is_integer(format) ? json_integer_value(format) : 0;
-    if (number < 1 || !json_is_string(json_object_get(json, "id")))
-        rc = err_set(err, ERR_CORRUPT, "%s/store.json names no format and id", s->dir);
-    else if (number > STORE_FORMAT)
+    const char *id = json_string_value(json_object_get(json, "id"));
+    if (id != NULL)
+        text_copy(s->id, sizeof s->id, str_of(id));
+    if (number > STORE_FORMAT)
         rc = err_set(err, ERR_UNSUPPORTED,
                      "%s has store format %lld, this program knows formats up to %d: use a newer one",
                      s->dir, (long long)number, STORE_FORMAT);
+    else if (number < 1 || strlen(s->id) != STORE_ID_LEN)
+        rc = err_set(err, ERR_CORRUPT, "%s/store.json names no format and id", s->dir);
     json_decref(json);
     return rc;
 }

@@ -75,6 +75,7 @@ int store_free_bytes(struct store *s, int64_t *ret, struct err *err)
 }
 
 const char *store_dir(const struct store *s) { return s->dir; }
+const char *store_id(const struct store *s) { return s->id; }
 
 int store_open(struct store **ret, const char *data_dir, bool create, struct err *err)
 {

@@ -28,6 +28,7 @@ int store_make_dir(const char *dir, struct err *err);
 int store_open(struct store **ret, const char *data_dir, bool create, struct err *err);
 void store_close(struct store *s);
 bool store_failed(const struct store *s);
+int store_holds_blobs(struct store *s, bool *ret, struct err *err);
 int store_free_bytes(struct store *s, int64_t *ret, struct err *err);
 
 /* --- uploads. id: 32 lower-case hex characters. One writer at a time (the caller's duty). */
@@ -70,6 +71,7 @@ int store_open_blob(struct store *s, const struct digest *d, int *ret_fd, struct
 int store_verify(struct store *s, const struct digest *d, int (*pace)(void *, size_t), void *arg,
                  struct blob_stat *ret, struct err *err);
 int store_trash(struct store *s, const struct digest *d, struct err *err);      /* rename into trash/, synced; 0 when absent */
+int store_untrash(struct store *s, const struct digest *d, struct err *err);    /* back into blobs/ unless one stands there, synced; 0 when absent */
 int store_trash_purge(struct store *s, const struct digest *d, struct err *err); /* unlink from trash/ */
 int store_quarantine(struct store *s, const struct digest *d, struct err *err); /* rename aside, synced; 0 when absent */
 /* Reads a blob wherever it is now, blobs/ or trash/ (a backup of an older snapshot). */
@@ -84,5 +86,6 @@ int store_import(struct store *s, const struct digest *d,
 /* Small durable files under keys/ (0600, temp + fsync + rename + fsync directory). */
 int store_key_read(struct store *s, const char *name, struct buf *ret, struct err *err); /* ERR_NOT_FOUND */
 int store_key_write(struct store *s, const char *name, struct str bytes, struct err *err);
+const char *store_id(const struct store *s);  /* as store.json has it: 32 hex characters */
 const char *store_dir(const struct store *s); /* absolute path of the data directory */
 #endif

@@ -34,6 +34,7 @@ struct dir_group {
 
 struct store {
     char *dir;
+    char id[STORE_ID_LEN + 1];
     int root, blobs, uploads, trash, quarantine, keys;
     _Atomic bool failed;
     _Atomic bool no_openat2;

@@ -117,3 +117,18 @@ int store_walk(struct store *s, const char *what, int (*fn)(void *arg, const cha
     BUG_ON(strcmp(what, "trash") != 0 && strcmp(what, "quarantine") != 0);
     return walk_path(&w, s->root, what, name_flat);
 }
+
+static int see_any(void *arg, const char *name, const struct blob_stat *st)
+{
+    (void)name;
+    (void)st;
+    *(bool *)arg = true;
+    return 1;
+}
+
+int store_holds_blobs(struct store *s, bool *ret, struct err *err)
+{
+    *ret = false;
+    int rc = store_walk(s, "blobs", see_any, ret, err);
+    return rc < 0 ? rc : 0;
+}

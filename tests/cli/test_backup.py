@@ -1,6 +1,7 @@
 """Backup beside writers, restore on an empty host, archives that are none."""
 import io
 import os
+import re
 import subprocess
 import tarfile
 import threading
@@ -164,7 +165,7 @@ def damage(kind, archive, path):
     elif kind == "newer format":
         rows[0] = (rows[0][0], rows[0][1].replace(b'"format":1', b'"format":99'))
     elif kind == "newer schema":
-        rows[last] = (rows[last][0], rows[last][1].replace(b'"schema":1', b'"schema":99').replace(b'"version":1', b'"version":99'))
+        rows[last] = (rows[last][0], re.sub(rb'"schema":\d+', b'"schema":99', rows[last][1], count=1))
     elif kind == "rows missing":
         lines = rows[last][1].splitlines(True)
         rows[last] = (rows[last][0], b"".join(lines[:-2] + lines[-1:]))

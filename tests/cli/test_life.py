@@ -7,7 +7,7 @@ import stat
 import time
 
 import pytest
-from berth import DEADLINE, Hub
+from berth import DEADLINE, Hub, Postgres
 from conftest import berth, on
 
 
@@ -183,6 +183,55 @@ def test_a_newer_schema_is_refused(db, make_hub):
     sql(h, "DELETE FROM schema_version WHERE version = 99")
     h.start()
     assert h.admin().pull("library/x", "t")
+
+
+COLLECT_AT_ONCE = {"BERTH_GC_GRACE": "0", "BERTH_GC_DELAY": "0", "BERTH_GC_INTERVAL": "10ms", "BERTH_MIN_FREE": "0"}
+
+
+def refused_database(h, database, said):
+    env = dict(COLLECT_AT_ONCE, BERTH_DATABASE=database)
+    for args in (["serve", "--listen", "127.0.0.1:0"], ["gc", "--now"], ["fsck", "--repair"], ["backup", "-"]):
+        done = berth(*args, "--data", h.data, env=env)
+        assert done.code == 1 and said in done.err and h.data in done.err and "BERTH_DATABASE" in done.err, done
+        assert not database or database not in done.err
+
+
+def test_a_wrong_database_costs_nothing(db, make_hub):
+    """Forgotten or of another store: refused, for to it every blob would be a file of an interrupted push."""
+    h = make_hub(db, env=dict(COLLECT_AT_ONCE))
+    h.admin().push_image("library/x", "t", layers=3)
+    whole = h.admin().pull("library/x", "t")
+    other = make_hub("postgresql", env=dict(COLLECT_AT_ONCE))
+    other.admin().push_image("library/y", "t")
+    h.stop()
+    other.stop()
+    refused_database(h, other.database, "belongs to another store")
+    refused_database(h, Postgres.get().fresh(), "the database is empty")
+    if db == "postgresql":
+        refused_database(h, "", "cannot open the database")
+        assert not os.path.exists(h.data + "/berth.db"), "a database was made"
+    else:
+        os.rename(h.data + "/berth.db", h.data + "/away.db")
+        refused_database(h, "", "cannot open the database")
+        open(h.data + "/berth.db", "w").close()
+        refused_database(h, "", "the database is empty")
+        os.rename(h.data + "/away.db", h.data + "/berth.db")
+    h.start()
+    assert h.admin().pull("library/x", "t") == whole
+    assert on(h, "fsck", "--full").code == 0
+    other.start()
+    assert other.admin().pull("library/y", "t")
+
+
+def test_a_database_of_an_older_schema_comes_up(db, make_hub):
+    h = make_hub(db)
+    h.admin().push_image("library/x", "t")
+    h.stop()
+    sql(h, "DROP TABLE store")
+    sql(h, "DELETE FROM schema_version WHERE version = 2")
+    h.start()
+    assert h.admin().pull("library/x", "t")
+    assert on(h, "fsck", "--full").code == 0
 
 
 def test_a_data_directory_with_a_long_name(make_hub, tmp_path):

@@ -87,7 +87,7 @@ static inline void ok(const struct box *b, int rc)
 
 static inline void box_open(struct box *b)
 {
-    ok(b, db_open(&b->db, b->dir, b->url, 4, &b->err));
+    ok(b, db_open(&b->db, b->dir, b->url, 4, true, &b->err));
 }
 
 static inline void box_reopen(struct box *b)

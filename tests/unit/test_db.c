@@ -29,7 +29,7 @@ static void test_newer_schema(void **state)
     run(&b, "INSERT INTO schema_version (version, applied_at) VALUES (4711, 0)");
     db_close(b.db);
     b.db = NULL;
-    assert_int_equal(db_open(&b.db, b.dir, b.url, 4, &b.err), ERR_USAGE);
+    assert_int_equal(db_open(&b.db, b.dir, b.url, 4, true, &b.err), ERR_USAGE);
     (void)snprintf(newest, sizeof newest, "(%lld)", (long long)db_schema_newest());
     assert_non_null(strstr(b.err.text, "4711"));
     assert_non_null(strstr(b.err.text, newest));
@@ -417,7 +417,7 @@ static void test_file(void **state)
     assert_int_equal(number(&b, "SELECT synchronous FROM pragma_synchronous"), 2);
     assert_int_equal(number(&b, "SELECT foreign_keys FROM pragma_foreign_keys"), 1);
     box_release(&b);
-    assert_int_equal(db_open(&b.db, "/nonexistent/dir", "", 1, &b.err), ERR_IO);
+    assert_int_equal(db_open(&b.db, "/nonexistent/dir", "", 1, true, &b.err), ERR_IO);
 }
 
 /* The log of the database is written back while nobody reads: it stays small however much is

@@ -101,12 +101,17 @@ static void test_dump(void **state)
     struct lines one = {NULL, 0, 0}, two = {NULL, 0, 0};
     box_open(&b);
     ok(&b, db_write(b.db, fill_rows, NULL, &b.err));
+    ok(&b, db_bind(b.db, STR_LIT("one"), &b.err));
     dump(&b, &one);
-    assert_string_equal(one.v[0], "{\"schema\":1}");
-    assert_string_equal(one.v[one.n - 1], "{\"rows\":2507}");
+    assert_string_equal(one.v[0], "{\"schema\":2}");
+    assert_string_equal(one.v[one.n - 1], "{\"rows\":2508}");
     box_init(&other, !b.postgres && getenv("BERTH_TEST_DATABASE") != NULL);
-    ok(&other, db_load(other.dir, other.url, next_line, &one, &other.err));
+    ok(&other, db_load(other.dir, other.url, STR_LIT("two"), next_line, &one, &other.err));
     box_open(&other);
+    /* Bound to its new store, and to no other. */
+    assert_int_equal(db_bind(other.db, STR_LIT("one"), &other.err), ERR_USAGE);
+    ok(&other, db_bind(other.db, STR_LIT("two"), &other.err));
+    run(&other, "UPDATE store SET id = 'one'");
     dump(&other, &two);
     assert_same(&one, &two);
     /* Identities go on behind the loaded ids. */
@@ -130,8 +135,9 @@ static void test_dump_odd_text(void **state)
     box_open(&b);
     add_user(&b, "bad \xff\xc0\x80 text");
     add_user(&b, "\xed\xa0\x80");
+    ok(&b, db_bind(b.db, STR_LIT("one"), &b.err));
     dump(&b, &one);
-    ok(&c, db_load(c.dir, "", next_line, &one, &c.err));
+    ok(&c, db_load(c.dir, "", STR_LIT("one"), next_line, &one, &c.err));
     box_open(&c);
     assert_int_equal(named(&c, "bad \xff\xc0\x80 text"), 1);
     dump(&c, &two);
@@ -142,12 +148,33 @@ static void test_dump_odd_text(void **state)
     box_release(&c);
 }
 
+/* A dump of each older schema comes up to the newest. */
+static void test_load_older(void **state)
+{
+    for (int64_t v = 1; v < db_schema_newest(); v++) {
+        START(b);
+        struct lines l = {NULL, 0, 0};
+        char first[64];
+        snprintf(first, sizeof first, "{\"schema\":%lld}", (long long)v);
+        (void)keep_line(&l, str_of(first), NULL);
+        (void)keep_line(&l, STR_LIT("{\"t\":\"users\",\"r\":[7,\"zoe\",\"h\",0,0,0,1]}"), NULL);
+        (void)keep_line(&l, STR_LIT("{\"rows\":1}"), NULL);
+        ok(&b, db_load(b.dir, b.url, STR_LIT("s"), next_line, &l, &b.err));
+        box_open(&b);
+        assert_int_equal(db_schema_version(b.db), db_schema_newest());
+        assert_int_equal(named(&b, "zoe"), 1);
+        ok(&b, db_bind(b.db, STR_LIT("s"), &b.err));
+        lines_release(&l);
+        box_release(&b);
+    }
+}
+
 static void expect_no_load(struct box *b, const char *const *lines, size_t n, int want)
 {
     struct lines l = {NULL, 0, 0};
     for (size_t i = 0; i < n; i++)
         (void)keep_line(&l, str_of(lines[i]), NULL);
-    int rc = db_load(b->dir, b->url, next_line, &l, &b->err);
+    int rc = db_load(b->dir, b->url, STR_LIT("s"), next_line, &l, &b->err);
     if (rc != want)
         fail_msg("%s: %d (%s), want %d", lines[n - 1], rc, b->err.text, want);
     lines_release(&l);
@@ -271,6 +298,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BOTH(test_dump),
+        BOTH(test_load_older),
         BOTH(test_load_refused),
         BOTH(test_dump_stopped),
         SQLITE(test_dump_odd_text),

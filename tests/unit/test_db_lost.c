@@ -150,7 +150,7 @@ static void test_pg_owner(void **state)
     START(b);
     struct db *second = NULL;
     box_open(&b);
-    assert_int_equal(db_open(&second, b.dir, b.url, 1, &b.err), ERR_UNAVAILABLE);
+    assert_int_equal(db_open(&second, b.dir, b.url, 1, true, &b.err), ERR_UNAVAILABLE);
     assert_non_null(strstr(b.err.text, "another server"));
     assert_int_equal(number(&b, "SELECT 1 WHERE current_setting('synchronous_commit') = 'on'"), 1);
     box_reopen(&b); /* the lock goes with its owner */
@@ -163,15 +163,15 @@ static void test_pg_refused(void **state)
     struct db *db = NULL;
     char url[600];
     (void)snprintf(url, sizeof url, "postgresql://u:secret%%zz@h/x");
-    assert_int_equal(db_open(&db, b.dir, url, 1, &b.err), ERR_USAGE);
+    assert_int_equal(db_open(&db, b.dir, url, 1, true, &b.err), ERR_USAGE);
     assert_null(strstr(b.err.text, "secret"));
     (void)snprintf(url, sizeof url, "postgresql://u:secret@127.0.0.1:1/x");
-    assert_int_equal(db_open(&db, b.dir, url, 1, &b.err), ERR_UNAVAILABLE);
+    assert_int_equal(db_open(&db, b.dir, url, 1, true, &b.err), ERR_UNAVAILABLE);
     assert_null(strstr(b.err.text, "secret"));
     admin(&b, "CREATE DATABASE %s_latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' "
               "TEMPLATE template0", b.schema);
     (void)snprintf(url, sizeof url, "%s&dbname=%s_latin", b.url, b.schema);
-    assert_int_equal(db_open(&db, b.dir, url, 1, &b.err), ERR_USAGE);
+    assert_int_equal(db_open(&db, b.dir, url, 1, true, &b.err), ERR_USAGE);
     assert_non_null(strstr(b.err.text, "LATIN1"));
     admin(&b, "DROP DATABASE %s_latin", b.schema);
     assert_null(db);

@@ -307,6 +307,8 @@ static void test_stray_files(void **state)
     hash_bytes(DIGEST_SHA512, "unlinked once", 13, &old);
     box_write_file(b, "blobs", &stray, "no row");
     box_write_file(b, "trash", &old, "unlinked once");
+    struct digest moved = box_blob(b, b->repo, "moved by no way of ours");
+    ok(b, store_trash(b->store, &moved, &b->err));
     struct digest crashed = killed_after_commit("the purge's");
     box_set(b, GC_GRACE, HOUR);
     registry_trash_hold(b->g, true);
@@ -320,6 +322,7 @@ static void test_stray_files(void **state)
     assert_false(box_has_file(b, "blobs", &stray));
     assert_true(box_has_file(b, "trash", &stray) && box_has_trash(b, &stray));
     assert_false(box_has_file(b, "trash", &old));
+    assert_true(box_has_file(b, "blobs", &moved) && !box_has_file(b, "trash", &moved));
     assert_true(box_has_file(b, "blobs", &good));
     assert_true(box_has_file(b, "blobs", &crashed)); /* its row in the trash says when */
 }

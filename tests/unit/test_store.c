@@ -70,7 +70,7 @@ static void other_formats_are_refused(void **state)
     } rows[] = {
         {"{\"format\":2,\"id\":\"x\"}", ERR_UNSUPPORTED}, {"{\"format\":99999999999,\"id\":\"x\"}", ERR_UNSUPPORTED},
         {"", ERR_CORRUPT}, {"{\"format\":1", ERR_CORRUPT}, {"{\"format\":0,\"id\":\"x\"}", ERR_CORRUPT},
-        {"{\"format\":\"1\",\"id\":\"x\"}", ERR_CORRUPT}, {"{\"format\":1}", ERR_CORRUPT}, {"[1]", ERR_CORRUPT},
+        {"{\"format\":\"1\",\"id\":\"x\"}", ERR_CORRUPT}, {"{\"format\":1}", ERR_CORRUPT}, {"{\"format\":1,\"id\":\"x\"}", ERR_CORRUPT}, {"[1]", ERR_CORRUPT},
     };
     struct store *other = NULL;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

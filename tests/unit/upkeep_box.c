@@ -51,7 +51,7 @@ static void open_all(struct box *b)
     const char *flags[] = {flag, "--gc_delay=0", "--gc_grace=0", NULL};
     ok(b, config_load(&b->config, NULL, flags, &b->err));
     ok(b, store_open(&b->store, b->dir, true, &b->err));
-    ok(b, db_open(&b->db, b->dir, url, 8, &b->err));
+    ok(b, db_open(&b->db, b->dir, url, 8, true, &b->err));
     struct registry_options o = {
         .db = b->db, .store = b->store, .config = b->config, .loops = 1, .cache_bytes = 1 << 20};
     ok(b, registry_new(&b->g, &o, &b->err));
