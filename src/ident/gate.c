@@ -2,6 +2,8 @@
  * more on a worker with the database. The table of answers stands in ident.h. */
 #include "ident/ident_int.h"
 
+#include <stdlib.h>
+
 struct gate {
     struct req_repo repo;
     struct ident *ident;
@@ -183,7 +185,7 @@ static bool fact_from_memory(struct http_req *r, struct gate *g)
         return false;
     g->repo.fact = (struct repo_fact *)cache_get(loop_of(r)->facts, g->repo.name, g->repo.gen);
     if (g->repo.fact == NULL)
-        return false;
+        return cache_get(loop_of(r)->absent, g->repo.name, g->repo.gen) != NULL;
     shared_ref(&g->repo.fact->shared);
     return true;
 }
@@ -216,6 +218,7 @@ struct remember {
     struct secret_tag tag;
     struct principal *who;
     struct repo_fact *fact;
+    struct shared *absent;
     uint64_t gen;
     char name[LIBRARY_MAX];
 };
@@ -231,6 +234,22 @@ static void remember_run(void *arg)
         cache_put(m->loop->facts, str_of(m->name), m->gen, &m->fact->shared);
         shared_unref(&m->fact->shared);
     }
+    if (m->absent != NULL) {
+        cache_put(m->loop->absent, str_of(m->name), m->gen, m->absent);
+        shared_unref(m->absent);
+    }
+}
+
+static void absent_free(struct shared *s)
+{
+    free(s);
+}
+
+static struct shared *absent_new(void)
+{
+    struct shared *s = mem_zalloc(sizeof *s);
+    shared_init(s, sizeof *s, absent_free);
+    return s;
 }
 
 static int find_who(struct http_req *r, const struct credential *c, struct remember *m, struct err *err)
@@ -261,9 +280,12 @@ static int find_repo(struct gate *g, struct remember *m, struct err *err)
 {
     g->repo.gen = gen_now(GEN_REPO, g->repo.name);
     int rc = db_read(g->ident->db, read_fact, g, err);
-    if (rc < 0 || g->repo.fact == NULL || g->repo.gen == GEN_BUSY)
+    if (rc < 0 || g->repo.gen == GEN_BUSY)
         return rc;
-    m->fact = (struct repo_fact *)shared_ref(&g->repo.fact->shared);
+    if (g->repo.fact == NULL)
+        m->absent = absent_new();
+    else
+        m->fact = (struct repo_fact *)shared_ref(&g->repo.fact->shared);
     m->gen = g->repo.gen;
     memcpy(m->name, g->name, sizeof m->name);
     return 0;
@@ -284,7 +306,7 @@ int ident_gate_slow(struct http_req *r, struct err *err)
     }
     if (rc == 0 && needs_repo(r->route->right))
         rc = find_repo(g, m, err);
-    if (m->who != NULL || m->fact != NULL)
+    if (m->who != NULL || m->fact != NULL || m->absent != NULL)
         http_on_loop(r, remember_run, m);
     return rc < 0 ? rc : decide(r, g, err);
 }

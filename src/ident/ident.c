@@ -35,7 +35,8 @@ int ident_new(struct ident **ret, const struct ident_options *o, struct err *err
     i->loop = mem_zalloc(size_mul((size_t)o->loops, sizeof *i->loop));
     for (int k = 0; k < o->loops; k++) {
         i->loop[k].principals = cache_new(each);
-        i->loop[k].facts = cache_new(each);
+        i->loop[k].facts = cache_new(each - each / 8);
+        i->loop[k].absent = cache_new(each / 8);
         i->loop[k].anonymous = principal_new((struct str){NULL, 0}, 0);
     }
     (void)pthread_mutex_init(&i->lock, NULL);
@@ -53,6 +54,7 @@ void ident_free(struct ident *i)
     for (int k = 0; k < i->loops; k++) {
         cache_free(i->loop[k].principals);
         cache_free(i->loop[k].facts);
+        cache_free(i->loop[k].absent);
         shared_unref(&i->loop[k].anonymous->shared);
     }
     cache_free(i->verified);

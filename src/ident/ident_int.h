@@ -22,6 +22,9 @@ enum { LIBRARY_MAX = NAME_MAX_BYTES + 9, SCOPES_MAX = 32, FAIL_SLOTS = 4096 };
 struct ident_loop {
     struct cache *principals; /* secret_tag of the Authorization value -> principal */
     struct cache *facts;      /* canonical name -> repo_fact */
+    /* Names without a repository, so that asking again costs what it costs for one that may not be
+     * read (T17); apart, so that made-up names push no fact out. */
+    struct cache *absent;
     struct principal *anonymous;
 };
 struct fail_slot {

@@ -60,6 +60,7 @@ int upload_tx_expired(struct db_tx *tx, int64_t before, char ids[][UPLOAD_ID_LEN
 /* ---- upload_io.c: a claimed session with its file open ---- */
 struct upload_io {
     struct registry *g;
+    struct http_server *server;
     struct upload *u; /* claimed; NULL once given back */
     struct staging *file;
     struct hash hash;      /* of all bytes in the file, acknowledged or not */

@@ -38,6 +38,7 @@ int upload_io_open(struct registry *g, struct upload *u, const struct http_req *
 {
     struct upload_io *io = mem_zalloc(sizeof *io);
     io->g = g;
+    io->server = r->server;
     io->u = u;
     io->range_length = -1;
     struct principal *who = r->who;
@@ -60,11 +61,20 @@ int upload_io_open(struct registry *g, struct upload *u, const struct http_req *
     return 0;
 }
 
+static void close_run(void *arg)
+{
+    staging_close(arg);
+}
+
 bool upload_io_close(struct upload_io *io, bool gone)
 {
     if (io->file && !gone && !io->saving) /* what was not acknowledged gives its room back */
         staging_cut(io->file, io->u->size);
-    staging_close(io->file);
+    /* A blob may have replaced one, whose blocks the close frees: not before the answer (T19). */
+    if (gone)
+        http_work(io->server, close_run, io->file);
+    else
+        staging_close(io->file);
     bool cancelled = upload_unclaim(io->g, io->u, gone);
     if (io->who)
         shared_unref(&io->who->shared);

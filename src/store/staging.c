@@ -11,6 +11,7 @@ struct staging {
     struct store *s;
     char id[STORE_ID_LEN + 1];
     int fd;
+    int replaced;       /* the blob's file whose place it took; -1 none */
     int64_t size;
     int64_t synced;     /* bytes known to be durable; -1: not even an empty file is */
     int64_t write_back; /* write-back was started up to here */
@@ -30,6 +31,7 @@ static struct staging *staging_new(struct store *s, const char *id, int fd, int6
     g->s = s;
     memcpy(g->id, id, STORE_ID_LEN);
     g->fd = fd;
+    g->replaced = -1;
     g->size = g->write_back = size;
     g->synced = -1;
     return g;
@@ -163,6 +165,8 @@ void staging_close(struct staging *g)
     if (g == NULL)
         return;
     close(g->fd);
+    if (g->replaced >= 0)
+        close(g->replaced);
     free(g);
 }
 
@@ -200,6 +204,8 @@ int staging_publish(struct staging *g, const struct digest *d, struct blob_stat 
     auto_fd int fan = store_open_fan(s, &name, err);
     if (fan < 0)
         return fan;
+    /* Held, or the rename would free its blocks first: the time would tell that it was there. */
+    g->replaced = store_openat(s, fan, name.file, O_PATH, 0);
     if (step_fault("store.blob.rename") < 0 || renameat(s->uploads, g->id, fan, name.file) < 0) {
         if (errno == ENOENT)
             return err_set(err, ERR_BLOB_UPLOAD_UNKNOWN, "the bytes of this upload are gone; start it again");

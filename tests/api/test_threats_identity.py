@@ -382,6 +382,24 @@ def test_T17_deleted_and_private_again(hub, alice, bob, admin, repo):
     assert compare_all([bob, hub.anonymous()], there, never, d) == []
 
 
+def test_T17_absence_is_remembered_and_forgotten(hub, alice, repo):
+    """What every event thread knows not to exist, exists for all of them once it was pushed."""
+    conns = [hub.connect() for _ in range(16)]
+    ask = build("GET", "/v2/%s/tags/list" % repo, [("Authorization", alice.authorization(None))])
+
+    def statuses():
+        for c in conns:
+            c.send(ask)
+        return {c.answer().status for c in conns}
+
+    for _ in range(5):
+        assert statuses() == {404}
+    alice.push_image(repo, "t")
+    assert statuses() == {200}
+    for c in conns:
+        c.close()
+
+
 # --- T49 default password
 COMMON = ["", "admin", "password", "123456", "12345678", "berth", "Berth", "changeme", "letmein", "admin123", "Admin123", "Harbor12345",
           "root", "toor", "qwerty", "secret", "default", "registry", "docker", "P@ssw0rd", "welcome", "adminadmin", "password123",
