@@ -136,7 +136,7 @@ int store_untrash(struct store *s, const struct digest *d, struct err *err)
     if (faccessat(fan, n.file, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
         renameat(s->trash, n.flat, fan, n.file) < 0 && errno != ENOENT)
         return store_change_failed(s, err, "take back from the trash", n.flat);
-    return store_sync_dir(s, fan, n.group, STEP("store.untrash.dirsync"), err);
+    return store_sync_dir(s, fan, n.group, STEP("store.blob.dirsync"), err);
 }
 
 int store_trash_purge(struct store *s, const struct digest *d, struct err *err)

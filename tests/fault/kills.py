@@ -284,7 +284,8 @@ class Kills:
 
     def life_again(self, hub, target, crew, fault):
         """The life before was left running for the reading back: it ends by kill -9 as well."""
-        hub.kill()
+        if hub.proc is not None:  # a step that did not come left none
+            hub.kill()
         return self.life(hub, target, crew, fault)
 
     def finish(self, hub, target):
