@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DRAIN_US = 20000000, PASSWORD_BYTES = 16 };
+enum { PASSWORD_BYTES = 16 };
 
 /* Tells systemd (sd_notify(3)); nothing without NOTIFY_SOCKET. */
 static void notify(const char *state)
@@ -192,7 +192,7 @@ int app_serve(struct config *config, const char *config_file, const char *const 
     run(a, &set, config_file, flags);
     notify("STOPPING=1");
     log_line(LOG_INFO, "stopping");
-    http_drain(a->http, DRAIN_US);
+    http_drain(a->http);
     app_close(a);
     log_stop();
     return 0;

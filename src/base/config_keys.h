@@ -4,7 +4,7 @@
 #define CONFIG_KEYS(X)                                                                              \
     X(DATA, "data", TEXT, "data", 0, 0, "directory", 0, "Data directory: database, blobs, keys")     \
     X(LISTEN, "listen", TEXT, "127.0.0.1:5000", 0, 0, "ADDR:PORT[,ADDR:PORT...]", 0, "Addresses to listen on") \
-    X(PUBLIC_URL, "public_url", TEXT, "", 0, 0, "http(s)://host[:port]", 1, "URL clients use; default from listen. Never taken from a Host header") \
+    X(PUBLIC_URL, "public_url", TEXT, "", 0, 0, "http(s)://host[:port]", 0, "URL clients use; default from listen. Never taken from a Host header") \
     X(DATABASE, "database", SECRET, "", 0, 0, "postgresql://... or empty", 0, "PostgreSQL connection; empty means SQLite in the data directory") \
     X(ADMIN_USER, "admin_user", TEXT, "admin", 0, 0, "user name", 0, "First administrator, made on the first start") \
     X(ADMIN_PASSWORD, "admin_password", SECRET, "", 0, 0, "text", 0, "Password of the first administrator; empty: a random one is made") \
@@ -18,17 +18,18 @@
     X(TRUSTED_PROXIES, "trusted_proxies", TEXT, "", 0, 0, "CIDR[,CIDR...]", 1, "Proxies whose X-Forwarded-For is believed") \
     X(LOOPS, "loops", INT, "0", 0, 256, "count", 0, "Event threads; 0: one for each core")            \
     X(WORKERS, "workers", INT, "0", 0, 1024, "count", 0, "Worker threads; 0: 16 + 4 for each core")  \
-    X(MAX_HEADER, "max_header", SIZE, "16K", 4096, 262144, "bytes", 1, "Largest request head; above it 431") \
+    X(MAX_HEADER, "max_header", SIZE, "16K", 4096, 262144, "bytes", 1, "Largest request head, of at most 128 lines; above it 431") \
     X(MAX_CONNECTIONS, "max_connections", INT, "0", 0, 1000000, "count", 0, "Open connections; 0: what the descriptor limit allows") \
     X(MAX_CONNECTIONS_PER_ADDRESS, "max_connections_per_address", INT, "4096", 0, 1000000, "count, 0 off", 1, "Open connections from one address (IPv6: /64); listed proxies are not limited") \
     X(MAX_REQUESTS_PER_ADDRESS, "max_requests_per_address", INT, "0", 0, 1000000, "requests a second, 0 off", 1, "Request rate of one address, burst 5 s; above it 429") \
     X(MAX_LOGINS_PER_ADDRESS, "max_logins_per_address", INT, "60", 0, 1000000, "failures a minute, 0 off", 1, "Failed logins of one address; above it 429") \
-    X(HEADER_TIMEOUT, "header_timeout", TIME, "10s", 100000, 3600000000, "time", 1, "A head must be complete by then") \
+    X(HEADER_TIMEOUT, "header_timeout", TIME, "10s", 100000, 3600000000, "time", 1, "A TLS handshake or a head must be complete by then") \
     X(IDLE_TIMEOUT, "idle_timeout", TIME, "75s", 100000, 86400000000, "time", 1, "An idle connection is closed after it") \
     X(BODY_GRACE, "body_grace", TIME, "30s", 100000, 3600000000, "time", 1, "A body may be slow for so long") \
     X(BODY_MIN_RATE, "body_min_rate", SIZE, "1K", 0, 1073741824, "bytes a second, 0 off", 1, "Slowest body after the grace, both ways") \
     X(MAX_UPLOAD, "max_upload", SIZE, "0", 0, 1152921504606846976, "bytes, 0 off", 1, "Largest blob") \
     X(MAX_MANIFEST, "max_manifest", SIZE, "4M", 4194304, 67108864, "bytes", 1, "Largest manifest; above it 413") \
+    X(MAX_BUFFERED, "max_buffered", SIZE, "256M", 67108864, 1099511627776, "bytes", 1, "Manifests and other whole bodies held in memory at once; above it 503") \
     X(UPLOAD_EXPIRY, "upload_expiry", TIME, "24h", 1000000, 2592000000000, "time", 1, "An upload session not touched for so long is removed") \
     X(MAX_UPLOADS_PER_USER, "max_uploads_per_user", INT, "1000", 1, 1000000, "count", 1, "Open upload sessions of one user") \
     X(MIN_FREE, "min_free", SIZE, "256M", 0, 1152921504606846976, "bytes, 0 off", 1, "Low-water mark of free space: uploads get 507 below it") \
@@ -41,7 +42,8 @@
     X(SCRUB_RATE, "scrub_rate", SIZE, "20M", 0, 10737418240, "bytes a second, 0 off", 1, "Speed of the scrub") \
     X(CACHE_SIZE, "cache_size", SIZE, "128M", 1048576, 1099511627776, "bytes", 0, "Memory for manifests and facts of the pull path, all event threads together") \
     X(TOKEN_LIFE, "token_life", TIME, "5m", 60000000, 3600000000, "time", 1, "Life of a registry token") \
-    X(LOGIN_CONCURRENCY, "login_concurrency", INT, "2", 1, 64, "count", 0, "Password hashes computed at once (19 MiB each)")
+    X(LOGIN_CONCURRENCY, "login_concurrency", INT, "2", 1, 64, "count", 0, "Password hashes computed at once (19 MiB each); 64 more may wait, above it 429") \
+    X(DRAIN_TIMEOUT, "drain_timeout", TIME, "20s", 0, 3600000000, "time", 1, "Running requests may take so long after SIGTERM")
 enum config_index {
 #define X(id, name, type, def, min, max, allowed, reload, help) CONFIG_##id,
     CONFIG_KEYS(X)

@@ -9,7 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { LINGER_US = 5000000, HANDSHAKE_US = 10000000 };
+enum { LINGER_US = 5000000 };
 
 static long ssl_result(struct http_conn *c, int rc)
 {
@@ -331,7 +331,7 @@ static void conn_register(struct http_conn *c)
     if (c->next != NULL)
         c->next->prev = c;
     l->conns = c;
-    c->deadline = l->now + (c->ssl ? HANDSHAKE_US : server_num(l->server, HEADER_TIMEOUT));
+    c->deadline = l->now + server_num(l->server, HEADER_TIMEOUT);
     if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, c->fd, &e) != 0)
         conn_close(c);
 }

@@ -14,6 +14,18 @@ static int on_headers_complete(llhttp_t *p)
     return HPE_PAUSED;
 }
 
+/* Whole bodies share one budget, so that many large ones at once cannot take all memory (T27). */
+static int buffer(struct request *q, const char *at, size_t n)
+{
+    struct http_server *s = q->pub.server;
+    int64_t held = atomic_fetch_add(&s->buffered, (int64_t)n) + (int64_t)n, max = server_num(s, MAX_BUFFERED);
+    q->buffered += (int64_t)n;
+    if (held > max)
+        return err_set(&q->error, ERR_UNAVAILABLE, "too many large bodies at once (max_buffered); try again in a few seconds");
+    buf_add(&q->body, at, n);
+    return q->body.overflow ? err_set(&q->error, q->pub.route->too_large, "the body is larger than %zu bytes", q->body.cap) : 0;
+}
+
 static int on_body(llhttp_t *p, const char *at, size_t n)
 {
     struct request *q = p->data;
@@ -23,14 +35,8 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
     const struct http_route *row = r->route;
     if (row == NULL || row->body == HTTP_NONE || q->answered)
         return 0; /* drained */
-    if (row->body == HTTP_BUFFER) {
-        buf_add(&q->body, at, n);
-        if (q->body.overflow) {
-            err_set(&q->error, row->too_large, "the body is larger than %zu bytes", q->body.cap);
-            return -1;
-        }
-        return 0;
-    }
+    if (row->body == HTTP_BUFFER)
+        return buffer(q, at, n) < 0 ? -1 : 0;
     return row->sink(r, (struct str){at, n}, &q->error) < 0 ? -1 : 0;
 }
 

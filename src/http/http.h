@@ -68,6 +68,8 @@ struct http_req {
     struct str body;                 /* HTTP_BUFFER, whole */
     int64_t body_received;           /* bytes of body delivered so far */
     struct str client;               /* address text, behind listed proxies the forwarded one */
+    bool proxied;                    /* the peer is a listed proxy */
+    bool client_unknown;             /* ... that did not say for whom: `client` is the proxy */
     bool tls;                        /* the client's side is HTTPS (own TLS or a listed proxy's word) */
     char id[17];                     /* request id, hex; echoed as X-Request-Id */
     struct arena arena;              /* freed with the request */
@@ -132,7 +134,7 @@ void http_routes_add(struct http_server *s, const struct http_route *rows, size_
 int http_listen(struct http_server *s, struct err *err); /* binds all of config listen, loads TLS */
 int http_start(struct http_server *s, struct err *err);
 void http_reload(struct http_server *s, const struct config *c); /* limits, certificates; running requests keep the old */
-void http_drain(struct http_server *s, int64_t max_us); /* stop accepting, finish requests, close idle */
+void http_drain(struct http_server *s); /* stop accepting, finish requests (drain_timeout), close idle */
 void http_free(struct http_server *s);
 int http_loops(const struct http_server *s);
 const char *http_url(const struct http_server *s);   /* public URL without trailing slash */
@@ -140,4 +142,8 @@ void http_set_read_only(struct http_server *s, const char *reason); /* NULL: wri
 void *http_ctx(const struct http_req *r);             /* options.gate.ctx: the app's wiring */
 /* Runs fn(arg) on the worker pool. */
 void http_work(struct http_server *s, void (*fn)(void *arg), void *arg);
+/* A worker that waits for a password's hash, or computes one, stands aside: another thread serves in
+ * its place until it says that it is back. At most HTTP_ASIDE_MAX wait and login_concurrency compute. */
+enum { HTTP_ASIDE_MAX = 64 };
+void http_aside(struct http_server *s, bool aside);
 #endif

@@ -90,6 +90,7 @@ struct request {
     struct err error;                  /* of a sink */
     struct buf rest;                   /* read behind the body: the next request */
     struct buf body;                   /* HTTP_BUFFER */
+    int64_t buffered;                  /* of it counted by the server */
     enum request_phase phase;
     int64_t started, overhead;
     /* answer */
@@ -152,16 +153,20 @@ struct http_server {
     pthread_cond_t work_cond;
     struct http_conn *work, **work_end;
     struct work *jobs, **jobs_end;
-    bool job_turn; /* under work_lock */
+    /* under work_lock */
+    bool job_turn;
+    int busy, max_busy;                /* workers at work that do not stand aside */
     pthread_t *workers;
     _Atomic bool stopping, draining;
     _Atomic int64_t n_conns;
+    _Atomic int64_t buffered;          /* bytes of HTTP_BUFFER bodies in memory */
     _Atomic int64_t max_conns;
     pthread_mutex_t tls_lock;
     SSL_CTX *tls;                      /* under tls_lock */
     _Atomic(const char *) read_only;
     _Atomic(struct proxy_list *) proxies;
     struct limit_table *limits;
+    _Atomic bool told_unknown;         /* a proxy that names no client was logged */
 };
 #define server_num(s, KEY) atomic_load_explicit(&(s)->num[CONFIG_##KEY], memory_order_relaxed)
 static inline struct request *request_of(const struct http_req *r)

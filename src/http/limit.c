@@ -12,12 +12,12 @@ struct entry {
     struct entry *next;
     uint8_t key[16];
     unsigned conns;
-    int64_t tokens, at; /* millionths of a request; monotonic us */
+    int64_t tokens, at; /* millionths of a request; monotonic us, 0: no request yet, tokens unset */
 };
 struct limit_table {
     pthread_mutex_t lock;
     struct entry *bucket[BUCKETS];
-    size_t n;
+    size_t swept; /* bucket looked at last */
 };
 struct cidr {
     uint8_t addr[16];
@@ -73,14 +73,12 @@ static struct entry **find(struct limit_table *t, const uint8_t key[16])
     return at;
 }
 
-static struct entry *get(struct limit_table *t, const uint8_t key[16], int64_t full)
+static struct entry *get(struct limit_table *t, const uint8_t key[16])
 {
     struct entry **at = find(t, key);
     if (*at == NULL) {
         *at = mem_zalloc(sizeof **at);
         memcpy((*at)->key, key, 16);
-        (*at)->tokens = full;
-        t->n++;
     }
     return *at;
 }
@@ -91,7 +89,21 @@ static void drop_if_idle(struct limit_table *t, const uint8_t key[16])
     if (e != NULL && e->conns == 0) {
         *at = e->next;
         free(e);
-        t->n--;
+    }
+}
+
+/* One bucket a request: who has no connection and a full bucket again is forgotten. */
+static void sweep(struct limit_table *t, int64_t now)
+{
+    struct entry **at = &t->bucket[t->swept++ % BUCKETS];
+    while (*at != NULL) {
+        struct entry *e = *at;
+        if (e->conns == 0 && now - e->at > BURST_S * 1000000) {
+            *at = e->next;
+            free(e);
+        } else {
+            at = &e->next;
+        }
     }
 }
 
@@ -177,7 +189,7 @@ bool limit_connection(struct http_server *s, struct http_conn *c, const uint8_t 
         return true;
     key_of(addr, key);
     pthread_mutex_lock(&s->limits->lock);
-    struct entry *e = get(s->limits, key, server_num(s, MAX_REQUESTS_PER_ADDRESS) * BURST_S * 1000000);
+    struct entry *e = get(s->limits, key);
     bool ok = e->conns < max;
     e->conns += ok;
     c->limited = ok;
@@ -195,7 +207,7 @@ void limit_disconnect(struct http_server *s, struct http_conn *c)
     struct entry *e = *find(s->limits, key);
     BUG_ON(e == NULL || e->conns == 0);
     e->conns--;
-    if (server_num(s, MAX_REQUESTS_PER_ADDRESS) == 0 || s->limits->n > 65536)
+    if (server_num(s, MAX_REQUESTS_PER_ADDRESS) == 0)
         drop_if_idle(s->limits, key);
     pthread_mutex_unlock(&s->limits->lock);
 }
@@ -204,7 +216,7 @@ bool limit_request(struct http_server *s, const struct http_conn *c, int64_t now
 {
     int64_t rate = server_num(s, MAX_REQUESTS_PER_ADDRESS);
     uint8_t key[16], addr[16];
-    if (rate == 0)
+    if (rate == 0 || c->req->pub.client_unknown)
         return true;
     memcpy(addr, c->addr, 16);
     if (c->proxied && !parse_address(c->req->pub.client, addr))
@@ -212,12 +224,11 @@ bool limit_request(struct http_server *s, const struct http_conn *c, int64_t now
     key_of(addr, key);
     int64_t full = rate * BURST_S * 1000000;
     pthread_mutex_lock(&s->limits->lock);
-    struct entry *e = get(s->limits, key, full);
-    if (e->at != 0) {
-        e->tokens += (now - e->at) * rate;
-        if (e->tokens > full)
-            e->tokens = full;
-    }
+    sweep(s->limits, now);
+    struct entry *e = get(s->limits, key);
+    e->tokens = e->at != 0 ? e->tokens + (now - e->at) * rate : full;
+    if (e->tokens > full)
+        e->tokens = full;
     e->at = now;
     bool ok = e->tokens >= 1000000;
     if (ok)
@@ -226,10 +237,21 @@ bool limit_request(struct http_server *s, const struct http_conn *c, int64_t now
     return ok;
 }
 
-/* The last address that no listed proxy wrote about itself: from the right, past listed ones. */
-static bool forwarded(struct http_server *s, struct str list, uint8_t out[16])
+/* addr, addr:port, [v6] or [v6]:port (some proxies add the port). */
+static bool parse_hop(struct str text, uint8_t out[16])
 {
-    bool found = false;
+    size_t n = text.n;
+    if (parse_address(text, out))
+        return true;
+    while (n != 0 && text.p[n - 1] >= '0' && text.p[n - 1] <= '9')
+        n--;
+    return n > 1 && n < text.n && text.p[n - 1] == ':' && parse_address((struct str){text.p, n - 1}, out);
+}
+
+/* Looks at one line from the right, past listed proxies. True when it came to an end there: at the
+ * last address that no listed proxy wrote about itself, or at one that nobody can read. */
+static bool hops(struct http_server *s, struct str list, uint8_t out[16], bool *found)
+{
     while (list.n != 0) {
         size_t at = list.n;
         while (at != 0 && list.p[at - 1] != ',')
@@ -237,13 +259,23 @@ static bool forwarded(struct http_server *s, struct str list, uint8_t out[16])
         struct str one = str_trim((struct str){list.p + at, list.n - at});
         list.n = at ? at - 1 : 0;
         uint8_t addr[16];
-        if (!parse_address(one, addr))
-            break;
+        if (!parse_hop(one, addr))
+            return true;
         memcpy(out, addr, 16);
-        found = true;
+        *found = true;
         if (!is_proxy(s, addr))
-            break;
+            return true;
     }
+    return false;
+}
+
+/* All lines are one list: each proxy may add its own line behind those that came to it. */
+static bool forwarded(struct http_server *s, const struct http_req *r, uint8_t out[16])
+{
+    bool found = false;
+    for (unsigned i = r->n_headers; i-- != 0;)
+        if (str_ieq(r->headers[i].name, STR_LIT("X-Forwarded-For")) && hops(s, r->headers[i].value, out, &found))
+            break;
     return found;
 }
 
@@ -255,9 +287,15 @@ void client_address(struct http_server *s, struct request *q)
     uint8_t addr[16];
     r->client = str_of(c->peer);
     r->tls = c->ssl != NULL;
+    r->proxied = c->proxied;
+    r->client_unknown = false;
     if (!c->proxied)
         return;
-    if (http_header(r, "X-Forwarded-For", &v) && forwarded(s, v, addr)) {
+    r->client_unknown = !forwarded(s, r, addr);
+    if (r->client_unknown && !atomic_exchange(&s->told_unknown, true))
+        log_line(LOG_WARN, "a listed proxy sends no X-Forwarded-For: limits by address do not hold for its clients",
+                 F_CSTR("proxy", c->peer));
+    if (!r->client_unknown) {
         char *text = arena_alloc(&r->arena, 46);
         format_address(addr, text);
         r->client = str_of(text);

@@ -55,6 +55,9 @@ static void clear(struct request *q)
     q->file = -1;
     buf_release(&q->owned);
     buf_release(&q->body);
+    if (q->buffered != 0)
+        atomic_fetch_sub(&r->server->buffered, q->buffered);
+    q->buffered = 0;
     buf_reset(&q->lines);
     buf_reset(&q->head);
     arena_release(&r->arena);

@@ -58,7 +58,8 @@ int http_new(struct http_server **ret, const struct http_options *o, struct err 
     if (cores < 1)
         cores = 1;
     s->n_loops = server_num(s, LOOPS) > 0 ? (int)server_num(s, LOOPS) : cores;
-    s->n_workers = server_num(s, WORKERS) > 0 ? (int)server_num(s, WORKERS) : 16 + 4 * cores;
+    s->max_busy = server_num(s, WORKERS) > 0 ? (int)server_num(s, WORKERS) : 16 + 4 * cores;
+    s->n_workers = s->max_busy + HTTP_ASIDE_MAX + (int)server_num(s, LOGIN_CONCURRENCY);
     if (o->n_routes > 0)
         http_routes_add(s, o->routes, o->n_routes);
     (void)err;
@@ -194,15 +195,18 @@ void http_reload(struct http_server *s, const struct config *c)
     take_numbers(s, c);
     atomic_store(&s->max_conns, most_connections(s));
     proxies_load(s, config_text(c, TRUSTED_PROXIES));
-    if (tls_load(s, c, &err) < 0)
+    bool tls = config_text(c, TLS_CERT)[0] != '\0' || config_num(c, TLS_SELF_SIGNED);
+    if (tls != (s->tls != NULL)) /* the URL, its realm and tokens say http or https */
+        log_line(LOG_WARN, "this key needs a restart", F_CSTR("key", "tls_cert"));
+    else if (tls_load(s, c, &err) < 0)
         log_line(LOG_ERROR, "certificates not reloaded, the old ones stay", F_CSTR("error", err.text));
 }
 
 void http_set_read_only(struct http_server *s, const char *why) { atomic_store(&s->read_only, why); }
 
-void http_drain(struct http_server *s, int64_t max_us)
+void http_drain(struct http_server *s)
 {
-    int64_t until = clock_mono() + max_us;
+    int64_t until = clock_mono() + server_num(s, DRAIN_TIMEOUT);
     atomic_store(&s->draining, true);
     for (int i = 0; i < s->n_listeners; i++) {
         epoll_ctl(s->loops[0].epoll, EPOLL_CTL_DEL, s->listeners[i], NULL);

@@ -2,6 +2,7 @@
  * AEAD suites only. */
 #include "http/http_int.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
@@ -51,10 +52,57 @@ static int write_pem(const char *dir, const char *path, int (*fn)(FILE *, void *
 static int put_key(FILE *f, void *k) { return PEM_write_PrivateKey(f, k, NULL, NULL, 0, NULL, NULL); }
 static int put_cert(FILE *f, void *x) { return PEM_write_X509(f, x); }
 
-static X509 *sign_self(EVP_PKEY *key)
+/* Names under which clients may ask: this host's, that of public_url, those listened on. */
+static void add_name(struct buf *b, struct str host)
+{
+    char text[256];
+    uint8_t raw[16];
+    if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = (struct str){host.p + 1, host.n - 2};
+    if (host.n == 0 || host.n >= sizeof text || str_is(host, "0.0.0.0") || str_is(host, "::"))
+        return;
+    text_copy(text, sizeof text, host);
+    bool ip = inet_pton(AF_INET, text, raw) == 1 || inet_pton(AF_INET6, text, raw) == 1;
+    buf_printf(b, "%s%s:%s", b->n ? "," : "", ip ? "IP" : "DNS", text);
+}
+
+static struct str without_port(struct str authority)
+{
+    size_t n = authority.n;
+    while (n != 0 && authority.p[n - 1] >= '0' && authority.p[n - 1] <= '9')
+        n--;
+    return n != 0 && authority.p[n - 1] == ':' ? (struct str){authority.p, n - 1} : authority;
+}
+
+static void names_of(const struct config *c, struct buf *b)
+{
+    char host[256] = "";
+    struct str rest = str_of(config_text(c, LISTEN)), one, url = str_of(config_text(c, PUBLIC_URL));
+    add_name(b, STR_LIT("localhost"));
+    add_name(b, STR_LIT("127.0.0.1"));
+    add_name(b, STR_LIT("::1"));
+    gethostname(host, sizeof host - 1);
+    add_name(b, str_of(host));
+    while (str_split(&rest, ',', &one))
+        add_name(b, without_port(one));
+    if (str_starts(url, STR_LIT("https://")))
+        add_name(b, without_port((struct str){url.p + 8, url.n - 8}));
+}
+
+static bool add_extension(X509 *x, int nid, const char *value)
+{
+    X509V3_CTX ctx;
+    X509V3_set_ctx_nodb(&ctx);
+    X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);
+    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    bool ok = e != NULL && X509_add_ext(x, e, -1) == 1;
+    X509_EXTENSION_free(e);
+    return ok;
+}
+
+static X509 *sign_self(EVP_PKEY *key, const char *names)
 {
     X509 *x = X509_new();
-    X509V3_CTX ctx;
     X509_set_version(x, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(x), (long)(clock_now() / 1000000));
     X509_gmtime_adj(X509_getm_notBefore(x), -86400);
@@ -63,35 +111,64 @@ static X509 *sign_self(EVP_PKEY *key)
     X509_NAME *name = X509_get_subject_name(x);
     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"berth", -1, -1, 0);
     X509_set_issuer_name(x, name);
-    char host[256] = "localhost", san[400];
-    gethostname(host, sizeof host - 1);
-    snprintf(san, sizeof san, "DNS:localhost,IP:127.0.0.1,IP:::1,DNS:%s", host);
-    X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);
-    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, NID_subject_alt_name, san);
-    if (e != NULL)
-        X509_add_ext(x, e, -1);
-    X509_EXTENSION_free(e);
-    if (X509_sign(x, key, EVP_sha256()) == 0) {
-        X509_free(x);
-        return NULL;
-    }
-    return x;
+    if (add_extension(x, NID_subject_alt_name, names) && add_extension(x, NID_basic_constraints, "critical,CA:FALSE") &&
+        add_extension(x, NID_key_usage, "critical,digitalSignature") && add_extension(x, NID_ext_key_usage, "serverAuth") &&
+        X509_sign(x, key, EVP_sha256()) != 0)
+        return x;
+    X509_free(x);
+    return NULL;
 }
 
-/* DATA/keys/self.crt and self.key, made once. */
-static int self_signed(const char *cert, const char *key, const char *dir, struct err *err)
+static void *read_pem(const char *path, void *(*fn)(FILE *))
 {
-    if (access(cert, R_OK) == 0 && access(key, R_OK) == 0)
-        return 0;
+    FILE *f = fopen(path, "re");
+    void *p = f ? fn(f) : NULL;
+    if (f)
+        fclose(f);
+    return p;
+}
+
+static void *get_key(FILE *f) { return PEM_read_PrivateKey(f, NULL, NULL, NULL); }
+static void *get_cert(FILE *f) { return PEM_read_X509(f, NULL, NULL, NULL); }
+
+static const ASN1_OCTET_STRING *names_in(const X509 *x)
+{
+    int at = X509_get_ext_by_NID(x, NID_subject_alt_name, -1);
+    return at < 0 ? NULL : X509_EXTENSION_get_data(X509_get_ext(x, at));
+}
+
+/* One made earlier serves on while its key, its names and its time are right. */
+static bool still_right(const char *path, const X509 *want, EVP_PKEY *key)
+{
+    X509 *x = read_pem(path, get_cert);
+    const ASN1_OCTET_STRING *have = x ? names_in(x) : NULL;
+    bool ok = have != NULL && ASN1_OCTET_STRING_cmp(have, names_in(want)) == 0 && X509_check_private_key(x, key) == 1 &&
+              X509_cmp_current_time(X509_get0_notAfter(x)) > 0;
+    X509_free(x);
+    ERR_clear_error();
+    return ok;
+}
+
+/* DATA/keys/self.key, made once, and self.crt, made again when the names change. */
+static int self_signed(const struct config *c, const char *cert, const char *key, const char *dir, struct err *err)
+{
+    struct buf names;
+    int rc = 0;
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
         return err_sys(err, ERR_IO, "cannot make %s", dir);
-    EVP_PKEY *k = EVP_EC_gen("P-256");
-    X509 *x = k ? sign_self(k) : NULL;
-    int rc = x ? write_pem(dir, key, put_key, k, err) : ssl_err(err, "cannot make", cert);
-    if (rc == 0)
+    buf_init(&names, 64 << 10);
+    names_of(c, &names);
+    EVP_PKEY *k = read_pem(key, get_key);
+    if (k == NULL && (k = EVP_EC_gen("P-256")) != NULL)
+        rc = write_pem(dir, key, put_key, k, err);
+    X509 *x = k ? sign_self(k, names.p) : NULL;
+    if (rc == 0 && x == NULL)
+        rc = ssl_err(err, "cannot make", cert);
+    if (rc == 0 && !still_right(cert, x, k))
         rc = write_pem(dir, cert, put_cert, x, err);
     X509_free(x);
     EVP_PKEY_free(k);
+    buf_release(&names);
     return rc;
 }
 
@@ -127,7 +204,7 @@ int tls_load(struct http_server *s, const struct config *c, struct err *err)
         snprintf(dir, sizeof dir, "%.4000s/keys", config_text(c, DATA));
         snprintf(self_cert, sizeof self_cert, "%s/self.crt", dir);
         snprintf(self_key, sizeof self_key, "%s/self.key", dir);
-        int rc = self_signed(self_cert, self_key, dir, err);
+        int rc = self_signed(c, self_cert, self_key, dir, err);
         if (rc < 0)
             return rc;
         cert = self_cert;

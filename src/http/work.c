@@ -1,5 +1,6 @@
 /* The worker pool: runs what may block. One queue of connections, one of the rooms' own jobs; when both
- * wait they take turns, so that connections without end starve no job. */
+ * wait they take turns, so that connections without end starve no job. More threads are there than
+ * work at a time, for those that stand aside in a line (http_aside). */
 #include "http/http_int.h"
 
 #include <stdlib.h>
@@ -14,14 +15,32 @@ char *work_buffer(void)
     return buffer;
 }
 
+/* With work_lock held. */
+static void count(struct http_server *s, int step)
+{
+    s->busy += step;
+    if (step < 0 && atomic_load(&s->stopping))
+        pthread_cond_broadcast(&s->work_cond); /* who was too many may end now */
+    else if (step < 0 && (s->work != NULL || s->jobs != NULL))
+        pthread_cond_signal(&s->work_cond);
+}
+
+void http_aside(struct http_server *s, bool aside)
+{
+    pthread_mutex_lock(&s->work_lock);
+    count(s, aside ? -1 : 1);
+    pthread_mutex_unlock(&s->work_lock);
+}
+
 static void *work_main(void *arg)
 {
     struct http_server *s = arg;
     prctl(PR_SET_NAME, "berth-work");
     pthread_mutex_lock(&s->work_lock);
     for (;;) {
-        struct http_conn *c = s->work;
-        struct work *j = s->jobs;
+        bool full = s->busy >= s->max_busy;
+        struct http_conn *c = full ? NULL : s->work;
+        struct work *j = full ? NULL : s->jobs;
         if (j != NULL && (c == NULL || s->job_turn)) {
             s->jobs = j->next;
             if (s->jobs == NULL)
@@ -33,12 +52,13 @@ static void *work_main(void *arg)
             if (s->work == NULL)
                 s->work_end = &s->work;
             s->job_turn = true;
-        } else if (atomic_load(&s->stopping)) {
+        } else if (!full && atomic_load(&s->stopping)) {
             break;
         } else {
             pthread_cond_wait(&s->work_cond, &s->work_lock);
             continue;
         }
+        s->busy++;
         pthread_mutex_unlock(&s->work_lock);
         if (c != NULL) {
             request_work(c);
@@ -47,6 +67,7 @@ static void *work_main(void *arg)
             free(j);
         }
         pthread_mutex_lock(&s->work_lock);
+        count(s, -1);
     }
     pthread_mutex_unlock(&s->work_lock);
     free(buffer);

@@ -86,9 +86,12 @@ static struct fail_slot *fail_slot(struct ident *i, uint64_t who, int64_t now)
     return least;
 }
 
-static int fail_check(struct ident *i, struct str client, struct err *err)
+/* A proxy that does not say for whom it speaks is not everybody's culprit: one client's failures
+ * would lock out all others. */
+static int fail_check(struct ident *i, const struct http_req *r, struct err *err)
 {
-    if (atomic_load(&i->max_failures) == 0)
+    struct str client = r->client;
+    if (atomic_load(&i->max_failures) == 0 || r->client_unknown)
         return 0;
     (void)pthread_mutex_lock(&i->lock);
     bool full = fail_slot(i, address_key(client), clock_mono())->level >= FAIL_WINDOW;
@@ -98,14 +101,14 @@ static int fail_check(struct ident *i, struct str client, struct err *err)
                 : 0;
 }
 
-static void fail_count(struct ident *i, struct str client)
+static void fail_count(struct ident *i, const struct http_req *r)
 {
     int64_t max = atomic_load(&i->max_failures);
     metric_add(METRIC_AUTH_FAILED, 1);
-    if (max == 0)
+    if (max == 0 || r->client_unknown)
         return;
     (void)pthread_mutex_lock(&i->lock);
-    fail_slot(i, address_key(client), clock_mono())->level += FAIL_WINDOW / max + 1;
+    fail_slot(i, address_key(r->client), clock_mono())->level += FAIL_WINDOW / max + 1;
     (void)pthread_mutex_unlock(&i->lock);
 }
 
@@ -171,16 +174,18 @@ static int password_check(struct ident *i, struct http_req *r, struct str user, 
                           struct principal **ret, struct err *err)
 {
     struct user_read q = {.name = user};
-    int rc = fail_check(i, r->client, err);
+    int rc = fail_check(i, r, err);
     if (rc < 0)
         return rc;
     bool plausible = name_valid(user) && user.n <= NAME_MAX_BYTES;
     uint64_t gen = plausible ? gen_now(GEN_USER, user) : 0;
     if (plausible && (rc = db_read(i->db, user_read, &q, err)) < 0)
         return rc;
+    http_aside(r->server, true);
     rc = password_verify(q.found ? q.user.hash : NULL, password, err);
+    http_aside(r->server, false);
     if (rc == ERR_UNAUTHORIZED)
-        fail_count(i, r->client);
+        fail_count(i, r);
     if (rc < 0)
         return rc;
     metric_add(METRIC_AUTH_OK, 1);

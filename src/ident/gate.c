@@ -110,7 +110,7 @@ static int decide_repo(struct http_req *r, const struct gate *g, struct err *err
 static bool is_local(const struct http_req *r)
 {
     struct str ignored;
-    return (str_is(r->client, "127.0.0.1") || str_is(r->client, "::1")) &&
+    return !r->proxied && (str_is(r->client, "127.0.0.1") || str_is(r->client, "::1")) &&
            !http_header(r, "X-Forwarded-For", &ignored) && !http_header(r, "Forwarded", &ignored);
 }
 

@@ -1,10 +1,11 @@
 """Limits, each a named setting, each on a hub of its own."""
 import os
+import select
 import time
 
 import pytest
 from rawhttp import Closed, build, chunks
-from registry import IMAGE, INDEX, descriptor, digest, dumps, image_doc, index_doc
+from registry import IMAGE, INDEX, basic, descriptor, digest, dumps, image_doc, index_doc
 
 MIB = 1 << 20
 
@@ -201,6 +202,27 @@ def test_max_logins_per_address(new_hub):
     assert good.get("/v2/").status == 200
     a = h.client("admin", "wrong").token_answer()
     assert a.status == 429, a
+
+
+def test_logins_in_line_hold_no_worker(new_hub):
+    """Passwords are hashed one after the other; whoever waits for that leaves the workers to the others."""
+    h = new_hub(env={"BERTH_WORKERS": "1", "BERTH_LOGIN_CONCURRENCY": "1", "BERTH_MAX_LOGINS_PER_ADDRESS": "0"})
+    admin = h.admin()
+    assert admin.get("/v2/").status == 200
+    line = [h.connect() for _ in range(48)]
+    for i, c in enumerate(line):
+        c.send(build("GET", "/v2/", [("Authorization", basic("admin", "wrong-%d" % i))]))
+    admin.push_image("library/x", "t", layers=1)
+    waiting = [c for c in line if not select.select([c.sock], [], [], 0)[0]]
+    assert len(waiting) > 10, len(waiting)
+    assert [c.answer().status for c in line] == [401] * 48
+    line += [h.connect() for _ in range(30)]
+    for i, c in enumerate(line):
+        c.send(build("GET", "/v2/", [("Authorization", basic("admin", "again-%d" % i))]))
+    got = [c.answer().status for c in line]
+    assert set(got) == {401, 429} and got.count(401) >= 64, got  # 64 may wait
+    for c in line:
+        c.close()
 
 
 def test_header_timeout(new_hub):

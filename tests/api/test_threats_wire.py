@@ -94,6 +94,23 @@ def test_T27_many_large_ones_at_once(new_hub):
     assert h.process_stat()[1] - before < 768 << 20  # sanitizers keep freed memory for a while
 
 
+def test_T27_large_bodies_share_one_budget(new_hub):
+    """64 MiB of bodies that never end: the next one is told to come later, small requests go on, and room comes back."""
+    h = new_hub(env={"BERTH_MAX_BUFFERED": "64M", "BERTH_BODY_MIN_RATE": "0"})
+    admin = h.admin()
+    head = [("Authorization", admin.authorization(None)), ("Content-Type", INDEX), ("Content-Length", str(4 << 20))]
+    held = [h.connect() for _ in range(16)]
+    for c in held:
+        c.send(build("PUT", "/v2/lab/held/manifests/t", head, b" " * ((4 << 20) - 1)))
+    h.until(lambda: admin.put_manifest("lab/x", "t", DOC[:-1] + b" " * 1000 + b"}", INDEX).status == 503, "the budget is used up")
+    a = admin.put_manifest("lab/x", "t", DOC[:-1] + b" " * 1000 + b"}", INDEX)
+    assert a.status == 503 and a.code == "UNAVAILABLE" and "max_buffered" in a.message, a
+    assert admin.get("/v2/lab/x/tags/list").status in (200, 404) and admin.push_blob("lab/x", b"streams are no whole bodies")
+    for c in held:
+        c.close()
+    h.until(lambda: admin.put_manifest("lab/x", "t", DOC, INDEX).status == 201, "room")
+
+
 # --- T29 slow and idle clients
 def test_T29_slow_heads_are_ended_and_others_are_served(new_hub):
     """300 connections that never finish their head get 408; meanwhile everybody else is answered."""
@@ -399,7 +416,8 @@ def test_T47_listed_proxies_are_believed_from_the_right(new_hub):
     assert flood(h, ["198.51.100.%d" % i for i in range(100)]) == [401] * 100  # a bucket each
     cases = {"203.0.113.7": "203.0.113.7", "evil, 203.0.113.8": "203.0.113.8", "1.1.1.1, 203.0.113.9": "203.0.113.9",
              "203.0.113.10, 192.0.2.5": "203.0.113.10", "2001:db8::1": "2001:db8::1", "nonsense": "127.0.0.1", "": "127.0.0.1",
-             "1.1.1.1, nonsense": "127.0.0.1", "203.0.113.11:5555": None}
+             "1.1.1.1, nonsense": "127.0.0.1", "203.0.113.11:5555": "203.0.113.11",
+             "[2001:db8::2]:443": "2001:db8::2", "[2001:db8::3]": "2001:db8::3", "203.0.113.12:": "127.0.0.1", "a:b": "127.0.0.1"}
     for i, value in enumerate(cases):
         with h.connect() as c:
             c.request("GET", "/case/%d" % i, [("X-Forwarded-For", value)])
@@ -407,7 +425,34 @@ def test_T47_listed_proxies_are_believed_from_the_right(new_hub):
     h.stop()
     seen = {r["path"]: r["client"] for r in h.log() if r["msg"] == "request" and r["path"].startswith("/case/")}
     for i, (value, want) in enumerate(cases.items()):
-        assert want is None or seen["/case/%d" % i] == want, (value, seen["/case/%d" % i])
+        assert seen["/case/%d" % i] == want, (value, seen["/case/%d" % i])
+
+
+def test_T47_several_lines_are_one_list(new_hub):
+    """HAProxy adds a line of its own behind those of the client, who may send as many as it likes."""
+    h = new_hub(env={"BERTH_TRUSTED_PROXIES": "127.0.0.1,192.0.2.0/24"})
+    cases = [(["6.6.6.6", "203.0.113.1"], "203.0.113.1"), (["203.0.113.2", "192.0.2.7"], "203.0.113.2"),
+             (["6.6.6.6", "203.0.113.3", "192.0.2.7, 192.0.2.8", "192.0.2.9"], "203.0.113.3"),
+             (["6.6.6.6", "nonsense"], "127.0.0.1"), (["6.6.6.6", "nonsense", "192.0.2.9"], "192.0.2.9")]
+    with h.connect() as c:
+        for i, (lines, _) in enumerate(cases):
+            c.request("GET", "/case/%d" % i, [("X-Forwarded-For", v) for v in lines])
+    h.stop()
+    seen = {r["path"]: r["client"] for r in h.log() if r["msg"] == "request"}
+    assert [seen["/case/%d" % i] for i in range(len(cases))] == [want for _, want in cases]
+
+
+def test_T47_a_proxy_that_names_nobody_is_not_everybody(new_hub):
+    """Its clients do not share one bucket, which a single one of them could empty; said once in the log."""
+    h = new_hub(env={"BERTH_TRUSTED_PROXIES": "127.0.0.1", "BERTH_MAX_REQUESTS_PER_ADDRESS": "2", "BERTH_MAX_LOGINS_PER_ADDRESS": "2"})
+    wrong = ("Authorization", basic("admin", "wrong-password"))
+    with h.connect() as c:
+        assert {c.request("GET", "/v2/", [wrong]).status for _ in range(30)} == {401}
+        assert c.request("GET", "/metrics").status == 401  # the proxy is this machine, its clients are not
+        assert 429 in [c.request("GET", "/v2/", [wrong, ("X-Forwarded-For", "203.0.113.5")]).status for _ in range(12)]
+        assert c.request("GET", "/v2/", [("X-Forwarded-For", "203.0.113.6")]).status == 401
+    h.stop()
+    assert len([r for r in h.log() if "X-Forwarded-For" in r["msg"]]) == 1
 
 
 def test_T47_failed_logins_are_counted_by_peer(new_hub):
