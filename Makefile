@@ -4,6 +4,7 @@ LISTEN ?= 127.0.0.1:5000
 PREFIX ?= /usr/local
 BUILD ?= build
 SECONDS_EACH ?= 60
+SHELL := /bin/bash
 .PHONY: help deps test-deps build run test conformance bench fuzz torture image install clean
 help:
 	@echo "make run          build and start the hub (DATA=$(DATA) LISTEN=$(LISTEN))"
@@ -25,8 +26,7 @@ build: deps
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=release -Dtests=false --prefix=$(PREFIX) >/dev/null
 	@ninja -C $(BUILD)
 run: build
-	@tools/run-hints "$(LISTEN)" &
-	@exec build/berth serve --data "$(DATA)" --listen "$(LISTEN)"
+	@exec build/berth serve --data "$(DATA)" --listen "$(LISTEN)" > >(tools/run-hints)
 test: test-deps
 	@tests/run
 conformance: build test-deps

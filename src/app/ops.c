@@ -44,10 +44,19 @@ static int finish(struct relay *r, int rc, struct err *err)
     return r->out->line(r->out->arg, "done", done, err);
 }
 
+static int may_change(struct app *a, struct err *err)
+{
+    const char *why = app_read_only(a);
+    return why ? err_set(err, ERR_READ_ONLY, "read-only: %s", why) : 0;
+}
+
 static int op_gc(struct app *a, json_t *args, const struct control_out *out, struct err *err)
 {
     struct relay r = {out, NULL};
-    int rc = registry_gc(a->registry, flag_arg(args, "dry_run"), flag_arg(args, "now"), relay, &r, err);
+    bool dry = flag_arg(args, "dry_run");
+    int rc = dry ? 0 : may_change(a, err);
+    if (rc == 0)
+        rc = registry_gc(a->registry, dry, flag_arg(args, "now"), relay, &r, err);
     return finish(&r, rc, err);
 }
 
@@ -55,7 +64,10 @@ static int op_fsck(struct app *a, json_t *args, const struct control_out *out, s
 {
     struct relay r = {out, NULL};
     int64_t problems = 0;
-    int rc = registry_fsck(a->registry, flag_arg(args, "full"), flag_arg(args, "repair"), relay, &r, &problems, err);
+    bool repair = flag_arg(args, "repair");
+    int rc = repair ? may_change(a, err) : 0;
+    if (rc == 0)
+        rc = registry_fsck(a->registry, flag_arg(args, "full"), repair, relay, &r, &problems, err);
     if (rc == 0) {
         if (!r.done)
             r.done = json_object();
@@ -72,8 +84,8 @@ static int done(const struct control_out *out, struct err *err)
 static int op_user_add(struct app *a, json_t *args, const struct control_out *out, struct err *err)
 {
     struct str name, password;
-    int rc;
-    if ((rc = need(args, "name", &name, err)) < 0 || (rc = need(args, "password", &password, err)) < 0 ||
+    int rc = may_change(a, err);
+    if (rc < 0 || (rc = need(args, "name", &name, err)) < 0 || (rc = need(args, "password", &password, err)) < 0 ||
         (rc = ident_user_add(a->ident, name, password, flag_arg(args, "admin"), err)) < 0)
         return rc;
     return done(out, err);
@@ -82,8 +94,8 @@ static int op_user_add(struct app *a, json_t *args, const struct control_out *ou
 static int op_user_passwd(struct app *a, json_t *args, const struct control_out *out, struct err *err)
 {
     struct str name, password;
-    int rc;
-    if ((rc = need(args, "name", &name, err)) < 0 || (rc = need(args, "password", &password, err)) < 0 ||
+    int rc = may_change(a, err);
+    if (rc < 0 || (rc = need(args, "name", &name, err)) < 0 || (rc = need(args, "password", &password, err)) < 0 ||
         (rc = ident_user_passwd(a->ident, name, password, err)) < 0)
         return rc;
     return done(out, err);
@@ -92,8 +104,8 @@ static int op_user_passwd(struct app *a, json_t *args, const struct control_out 
 static int op_user_remove(struct app *a, json_t *args, const struct control_out *out, struct err *err)
 {
     struct str name;
-    int rc;
-    if ((rc = need(args, "name", &name, err)) < 0 || (rc = ident_user_remove(a->ident, name, err)) < 0)
+    int rc = may_change(a, err);
+    if (rc < 0 || (rc = need(args, "name", &name, err)) < 0 || (rc = ident_user_remove(a->ident, name, err)) < 0)
         return rc;
     return done(out, err);
 }
@@ -119,8 +131,8 @@ static int op_user_list(struct app *a, json_t *args, const struct control_out *o
 static int op_visibility(struct app *a, json_t *args, const struct control_out *out, struct err *err)
 {
     struct str name;
-    int rc;
-    if ((rc = need(args, "name", &name, err)) < 0 ||
+    int rc = may_change(a, err);
+    if (rc < 0 || (rc = need(args, "name", &name, err)) < 0 ||
         (rc = ident_repo_visibility(a->ident, name, flag_arg(args, "public"), err)) < 0)
         return rc;
     return done(out, err);

@@ -156,11 +156,32 @@ static void run(struct app *a, const sigset_t *set, const char *file, const char
 static int start(struct app *a, struct err *err)
 {
     int rc = first_start(a, err);
+    if (config_num(a->config, READ_ONLY))
+        http_set_read_only(a->http, app_read_only(a));
     if (rc == 0)
         rc = http_start(a->http, err);
     if (rc == 0)
         rc = registry_background_start(a->registry, err);
     return rc < 0 ? rc : control_start(a, err);
+}
+
+/* What the start would stumble over later, with data already made. */
+static int check_settings(const struct config *c, struct err *err)
+{
+    static const int files[] = {CONFIG_TLS_CERT, CONFIG_TLS_KEY};
+    struct str password = str_of(config_text(c, ADMIN_PASSWORD));
+    size_t n;
+    const struct config_key *keys = config_keys(&n);
+    if (ident_user_name_check(str_of(config_text(c, ADMIN_USER)), err) < 0)
+        return err_wrap(err, "admin_user (%s): \"%.64s\"", c->origin[CONFIG_ADMIN_USER], config_text(c, ADMIN_USER));
+    if (password.n > 0 && ident_password_check(password, err) < 0)
+        return err_wrap(err, "admin_password (%s)", c->origin[CONFIG_ADMIN_PASSWORD]);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        const char *path = c->v[files[i]].text;
+        if (path[0] != '\0' && access(path, R_OK) != 0)
+            return err_sys(err, ERR_USAGE, "%s (%s): cannot read %s", keys[files[i]].name, c->origin[files[i]], path);
+    }
+    return 0;
 }
 
 int app_serve(struct config *config, const char *config_file, const char *const *flags)
@@ -171,7 +192,13 @@ int app_serve(struct config *config, const char *config_file, const char *const 
     (void)umask(077);
     raise_descriptors();
     apply_log(config);
-    int rc = app_open(&a, config, APP_SERVER, true, &err);
+    int rc = check_settings(config, &err);
+    if (rc < 0) {
+        fprintf(stderr, "berth: %s\n", err.text);
+        config_free(config);
+        return 2;
+    }
+    rc = app_open(&a, config, APP_SERVER, true, &err);
     if (rc == 0)
         log_start();
     if (rc == 0)
@@ -182,8 +209,6 @@ int app_serve(struct config *config, const char *config_file, const char *const 
         log_stop();
         return 1;
     }
-    if (config_num(a->config, READ_ONLY))
-        http_set_read_only(a->http, app_read_only(a));
     printf("ready on %s\n", http_url(a->http));
     (void)fflush(stdout);
     notify("READY=1");

@@ -63,7 +63,7 @@ static int set(struct config *c, int k, struct str text, const char *origin, str
 static int unknown(struct str name, const char *place, struct err *err)
 {
     const char *near = NULL;
-    size_t best = 4;
+    size_t best = name.n / 3 + (name.n < 3) + 1; /* further off it is no slip of the finger */
     for (int i = 0; i < CONFIG_COUNT; i++) {
         size_t d = config_distance(name, str_of(keys[i].name));
         if (d < best) {
@@ -72,9 +72,9 @@ static int unknown(struct str name, const char *place, struct err *err)
         }
     }
     if (near != NULL)
-        return err_set(err, ERR_USAGE, "%s: unknown key \"%.*s\"; did you mean \"%s\"?", place,
+        return err_set(err, ERR_NOT_FOUND, "%s: unknown key \"%.*s\"; did you mean \"%s\"?", place,
                        (int)(name.n > 64 ? 64 : name.n), name.p, near);
-    return err_set(err, ERR_USAGE, "%s: unknown key \"%.*s\"; `berth config --help` lists the keys",
+    return err_set(err, ERR_NOT_FOUND, "%s: unknown key \"%.*s\"; `berth config --help` explains the keys",
                    place, (int)(name.n > 64 ? 64 : name.n), name.p);
 }
 

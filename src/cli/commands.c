@@ -6,7 +6,18 @@
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+static void print_keys(void)
+{
+    size_t n;
+    const struct config_key *keys = config_keys(&n);
+    fprintf(stderr, "allowed keys:");
+    for (size_t k = 0; k < n; k++)
+        fprintf(stderr, " %s", keys[k].name);
+    fputc('\n', stderr);
+}
 
 static int load(const struct cli_args *a, struct config **ret)
 {
@@ -14,6 +25,8 @@ static int load(const struct cli_args *a, struct config **ret)
     if (config_load(ret, a->config_file, a->keys, &err) == 0)
         return CLI_OK;
     print_error(err.text);
+    if (err.code == ERR_NOT_FOUND)
+        print_keys();
     return CLI_USAGE;
 }
 
@@ -103,7 +116,10 @@ static int run_backup(const struct cli_args *a)
         fprintf(stderr, "berth: cannot make the entry of %s durable: %m\n", path);
         rc = CLI_FAILED;
     }
-    if (rc != CLI_OK && !standard)
+    struct stat st;
+    if (rc != CLI_OK && !standard && stat(path, &st) == 0 && st.st_size == 0)
+        (void)unlink(path); /* nothing was begun */
+    else if (rc != CLI_OK && !standard)
         fprintf(stderr, "berth: %s is not a complete backup\n", path);
     return rc;
 }

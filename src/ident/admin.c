@@ -27,6 +27,16 @@ static int check_password(struct str password, struct err *err)
     return 0;
 }
 
+int ident_user_name_check(struct str name, struct err *err)
+{
+    return check_name(name, err);
+}
+
+int ident_password_check(struct str password, struct err *err)
+{
+    return check_password(password, err);
+}
+
 static int prepare(struct user_change *c, struct str name, struct str password, struct err *err)
 {
     int rc;

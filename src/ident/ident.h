@@ -87,6 +87,8 @@ int ident_first_start(struct ident *i, struct str user, struct str password, boo
 /* Administration (CLI): names checked, gen_begin/gen_end of the user kept. */
 int ident_user_add(struct ident *i, struct str name, struct str password, bool admin, struct err *err);
 int ident_user_passwd(struct ident *i, struct str name, struct str password, struct err *err);
+int ident_user_name_check(struct str name, struct err *err); /* may an account be called so? */
+int ident_password_check(struct str password, struct err *err);
 int ident_user_remove(struct ident *i, struct str name, struct err *err); /* last administrator: refused */
 struct user_row { int64_t id; struct str name; bool admin, removed; int64_t created_at; };
 int ident_user_list(struct ident *i, int (*fn)(void *arg, const struct user_row *u), void *arg, struct err *err);

@@ -225,6 +225,11 @@ def test_a_database_with_data_is_not_overwritten(archive, make_hub):
     assert h.admin().pull("library/x", "t")
 
 
+def test_a_backup_that_could_not_begin_leaves_no_file(tmp_path):
+    done = berth("backup", str(tmp_path / "b.tar"), "--data", str(tmp_path / "none"))
+    assert done.code == 1 and not os.path.exists(str(tmp_path / "b.tar")), done
+
+
 def test_a_blob_that_is_missing_is_said(make_hub, tmp_path):
     from test_usage import blob_file
     h = make_hub()

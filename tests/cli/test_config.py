@@ -70,7 +70,7 @@ def test_secrets_are_masked_and_have_their_own_ways_in(tmp_path):
 
 REFUSED = [
     ("max_haeder = 16K", [":1", 'unknown key "max_haeder"', 'did you mean "max_header"']),
-    ("\n\nnothing_like_it = 1", [":3", 'unknown key "nothing_like_it"', "berth config --help"]),
+    ("\n\nnothing_like_it = 1", [":3", 'unknown key "nothing_like_it"', "allowed keys:", " max_header ", " gc_delay "]),
     ("max_header = 1", [":1", "max_header", '"1" is not allowed', "4K to 256K"]),
     ("max_header = big", ["max_header", '"big"', "4K to 256K (bytes)"]),
     ("gc_delay = 3 fortnights", ["gc_delay", "3 fortnights", "time"]),
@@ -101,6 +101,7 @@ def test_a_wrong_file_stops_everything(tmp_path, text, said):
 
 @pytest.mark.parametrize("env,said", [
     ({"BERTH_MAX_HAEDER": "1"}, ["BERTH_MAX_HAEDER", 'did you mean "max_header"']),
+    ({"BERTH_TLS": "1"}, ['unknown key "tls"', "allowed keys:"]),
     ({"BERTH_WORKERS": "-1"}, ["environment: workers", '"-1"', "0 to 1024"]),
     ({"BERTH_LISTEN_FILE": "/etc/hostname"}, ["BERTH_LISTEN_FILE", "unknown key"]),
     ({"BERTH_ADMIN_PASSWORD_FILE": "/nonexistent/pw"}, ["BERTH_ADMIN_PASSWORD_FILE", "/nonexistent/pw does not exist"]),
@@ -111,6 +112,27 @@ def test_a_wrong_environment(tmp_path, env, said):
     for command in (["config"], ["serve"]):
         done = berth(*command, "--data", str(tmp_path / "data"), env=env)
         assert done.code == 2 and all(s in done.err for s in said) and "canary" not in done.err, done
+    assert not os.path.exists(str(tmp_path / "data"))
+
+
+def test_no_far_fetched_guess(tmp_path):
+    for key in ("x", "tls", "port", "timeout"):
+        done = berth("config", env={"BERTH_" + key.upper(): "1"})
+        assert done.code == 2 and "did you mean" not in done.err and "allowed keys: data listen" in done.err, done
+
+
+@pytest.mark.parametrize("env,said", [
+    ({"BERTH_ADMIN_USER": "No Name"}, ["admin_user (environment)", '"No Name"', "a-z and 0-9"]),
+    ({"BERTH_ADMIN_USER": "a/b"}, ["admin_user (environment)"]),
+    ({"BERTH_ADMIN_USER": "token"}, ["admin_user (environment)", "reserved"]),
+    ({"BERTH_ADMIN_PASSWORD": "canary" * 1000}, ["admin_password (environment)", "4096"]),
+    ({"BERTH_ADMIN_PASSWORD": "canary"}, ["admin_password (environment)", "8 to 4096"]),
+    ({"BERTH_TLS_CERT": "/nonexistent/a.pem", "BERTH_TLS_KEY": "/nonexistent/b.pem"}, ["tls_cert (environment)", "/nonexistent/a.pem"]),
+], ids=lambda v: "" if isinstance(v, list) else list(v)[0])
+def test_what_a_start_would_stumble_over(tmp_path, env, said):
+    """Found before anything is made."""
+    done = berth("serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0", env=env)
+    assert done.code == 2 and all(s in done.err for s in said) and "canary" not in done.err, done
     assert not os.path.exists(str(tmp_path / "data"))
 
 

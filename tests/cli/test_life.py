@@ -3,11 +3,13 @@ import os
 import re
 import signal
 import socket
+import ssl
 import stat
+import subprocess
 import time
 
 import pytest
-from berth import DEADLINE, Hub, Postgres
+from berth import DEADLINE, ROOT, Hub, Postgres, binary, free_port
 from conftest import berth, on
 
 
@@ -145,6 +147,106 @@ def test_reload(make_hub, tmp_path):
     settings("")
     wait_for(lambda: on(h, "status", "--json").done()["read_only"] == "")
     assert h.admin().post("/v2/library/x/blobs/uploads/").status == 202
+
+
+def test_read_only_binds_commands(make_hub):
+    h = make_hub()
+    h.admin().push_image("library/x", "t")
+    h.stop()
+    h.flags = ["--read-only", "true"]
+    h.start()
+    env = {"BERTH_READ_ONLY": "true"}
+    for running in (True, False):
+        if not running:
+            h.stop()
+        for args in (["gc", "--now"], ["fsck", "--repair"], ["user", "add", "zoe"], ["user", "passwd", "admin"],
+                     ["user", "remove", "zoe"], ["repo", "public", "library/x"]):
+            done = on(h, *args, env=env, stdin="a-long-password\n")
+            assert done.code == 1 and "read-only: switched on by the administrator" in done.err, done
+        for args in (["gc", "--dry-run"], ["fsck", "--full"], ["user", "list"]):
+            assert on(h, *args, env=env).code == 0, args
+
+
+def test_what_reloads_and_what_does_not(make_hub, tmp_path):
+    """The URL is in realms and tokens, so neither it nor the scheme changes under way; said in the log."""
+    conf = str(tmp_path / "berth.conf")
+    with open(conf, "w") as f:
+        f.write("")
+    h = make_hub(flags=["--config", conf])
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x",
+                    "-keyout", str(tmp_path / "k"), "-out", str(tmp_path / "c")], check=True, stderr=subprocess.DEVNULL)
+    with open(conf, "w") as f:
+        f.write("public_url = https://other.example\ntls_cert = %s/c\ntls_key = %s/k\n" % (tmp_path, tmp_path))
+    h.reload()
+    for key in ("public_url", "tls_cert"):
+        h.wait_log(lambda r: r["msg"] == "this key needs a restart" and r["key"] == key)
+    with h.connect() as c:
+        assert "http://%s/token" % h.service in c.request("GET", "/v2/").get("WWW-Authenticate")
+
+
+def san(path):
+    out = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName,basicConstraints,extendedKeyUsage", "-in", path],
+                         check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout
+    return out, set(re.findall(r"(?:DNS|IP Address):([^,\s]+)", out))
+
+
+def test_self_signed_names(make_hub):
+    """Every name that clients are told is in the certificate; a new name makes a new one, with the same key."""
+    env = {"BERTH_TLS_SELF_SIGNED": "true", "BERTH_PUBLIC_URL": "https://hub.example:5443"}
+    h = make_hub(env=dict(env))
+    cert = h.data + "/keys/self.crt"
+    text, names = san(cert)
+    assert {"hub.example", "localhost", "127.0.0.1", "0:0:0:0:0:0:0:1", socket.gethostname()} <= names, names
+    assert "CA:FALSE" in text and "TLS Web Server Authentication" in text, text
+
+    def ask(name):
+        with socket.create_connection((h.host, h.port)) as s:
+            with ssl.create_default_context(cafile=cert).wrap_socket(s, server_hostname=name) as t:
+                return t.getpeercert()["serialNumber"]
+
+    first = ask("hub.example")
+    assert first == ask("localhost") == ask("127.0.0.1")
+    h.restart()
+    assert ask("hub.example") == first
+    with open(h.data + "/keys/self.key") as f:
+        key = f.read()
+    time.sleep(1.1)  # the serial number is the second it was made in
+    h.extra["BERTH_PUBLIC_URL"] = "https://[2001:db8::7]:5443"
+    h.restart()
+    assert ask("2001:db8::7") != first and "hub.example" not in san(cert)[1]
+    with open(h.data + "/keys/self.key") as f:
+        assert f.read() == key
+
+
+@pytest.mark.parametrize("listen,host", [("127.0.0.1:%d", "127.0.0.1:%d"), ("0.0.0.0:%d", "127.0.0.1:%d"), ("[::1]:%d", "[::1]:%d"),
+                                         ("[::]:%d,127.0.0.2:%d", "[::1]:%d")])
+def test_make_run_says_what_to_paste(tmp_path, listen, host):
+    port = free_port()
+    env = dict(os.environ, BERTH_ADMIN_USER="zoe", BERTH_DATA=str(tmp_path / "data"), BERTH_LISTEN=listen.replace("%d", str(port)))
+    env.pop("BERTH_BIN", None)
+    p = subprocess.Popen(["bash", "-c", 'exec "$0" serve > >(tools/run-hints)', binary()], cwd=ROOT, stdout=subprocess.PIPE,
+                         stderr=subprocess.DEVNULL, env=env, universal_newlines=True)
+    said = []
+    while not said or "docker pull" not in said[-1]:
+        said.append(p.stdout.readline())
+        assert said[-1], said
+    p.send_signal(signal.SIGTERM)
+    assert p.wait(DEADLINE) == 0
+    p.stdout.close()
+    assert said[0].startswith("administrator zoe, password"), said
+    commands = [line.strip() for line in said if line.startswith("  ")]
+    name = host % port
+    assert commands == ["docker login %s -u zoe" % name,
+                        "tar c README.md | docker import - %s/zoe/hello && docker push %s/zoe/hello" % (name, name),
+                        "docker pull %s/zoe/hello" % name]
+
+
+def test_no_hints_when_the_start_fails(tmp_path):
+    env = dict(os.environ, BERTH_DATA=str(tmp_path / "data"), BERTH_LISTEN="192.0.2.1:5000")
+    env.pop("BERTH_BIN", None)
+    p = subprocess.run(["bash", "-c", '"$0" serve > >(tools/run-hints); exit $?', binary()], cwd=ROOT, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, env=env, universal_newlines=True)
+    assert p.returncode == 1 and "docker" not in p.stdout and "192.0.2.1:5000" in p.stderr, p
 
 
 def test_a_newer_store_is_refused(make_hub):
