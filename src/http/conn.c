@@ -359,6 +359,12 @@ void conn_posted(struct http_conn *c)
         if (c->edge_out || c->hup)
             to_worker(c);
         break;
+    case CONN_HANDSHAKE:
+    case CONN_IDLE:
+    case CONN_HEAD:
+    case CONN_WORK:
+    case CONN_DRAIN:
+    case CONN_LINGER:
     default:
         BUG_ON(true);
     }
@@ -406,7 +412,11 @@ void conn_sweep(struct http_conn *c, int64_t now)
         if (too_slow(c, now))
             time_out(c);
         break;
-    default:
+    case CONN_HANDSHAKE:
+    case CONN_IDLE:
+    case CONN_HEAD:
+    case CONN_DRAIN:
+    case CONN_LINGER:
         if (c->deadline != 0 && now > c->deadline)
             time_out(c);
         else if (atomic_load(&c->loop->server->draining) && c->state == CONN_IDLE)
