@@ -270,7 +270,7 @@ static int do_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t a
     if (!d)
         return -errno;
     for (struct dirent *e; (e = readdir(d)) != NULL;)
-        fill(buf, e->d_name, NULL, 0, 0);
+        fill(buf, e->d_name, NULL, 0, (enum fuse_fill_dir_flags)0);
     closedir(d);
     return 0;
 }
