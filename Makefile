@@ -26,13 +26,13 @@ build: deps
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=release -Dtests=false --prefix=$(PREFIX) >/dev/null
 	@ninja -C $(BUILD)
 run: build
-	@exec build/berth serve --data "$(DATA)" --listen "$(LISTEN)" > >(tools/run-hints)
+	@exec $(BUILD)/berth serve --data "$(DATA)" --listen "$(LISTEN)" > >(tools/run-hints)
 test: test-deps
 	@tests/run
 conformance: build test-deps
-	@BERTH_BIN=$(CURDIR)/build/berth tests/conformance-tool "$(OCI_CONFORMANCE)"
+	@BERTH_BIN=$(CURDIR)/$(BUILD)/berth tests/conformance-tool "$(OCI_CONFORMANCE)"
 bench: build bench-deps
-	@tests/bench/bench.py build/berth build/tests/tools/load $(if $(DISTRIBUTION),--distribution $(DISTRIBUTION)) $(BENCH)
+	@tests/bench/bench.py $(BUILD)/berth $(BUILD)/tests/tools/load $(if $(DISTRIBUTION),--distribution $(DISTRIBUTION)) $(BENCH)
 fuzz: test-deps
 	@fuzz/run $(SECONDS_EACH)
 torture: test-deps

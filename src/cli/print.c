@@ -7,9 +7,23 @@
 
 enum { COLUMN_WIDTH = 27 /* of a time */, DIGEST_WIDTH = 71 /* of sha256 */ };
 
+/* Names come from archives and clients: what a terminal would obey becomes a question mark. */
+static void tame(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p != '\0'; p++) {
+        if (*p < 0x20 || *p == 0x7f)
+            *p = '?';
+        else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) /* C1 in UTF-8 */
+            p[0] = p[1] = '?';
+    }
+}
+
 int print_error(const char *text)
 {
-    fprintf(stderr, "berth: %s\n", text);
+    char line[2 * ERR_TEXT_MAX];
+    snprintf(line, sizeof line, "%s", text);
+    tame(line);
+    fprintf(stderr, "berth: %s\n", line);
     return CLI_FAILED;
 }
 
@@ -63,6 +77,7 @@ static void value_text(const json_t *v, char *out, size_t cap)
         snprintf(out, cap, "%s", json_is_true(v) ? "yes" : "no");
     else
         out[0] = '\0';
+    tame(out);
 }
 
 static int width_of(struct str column) { return str_is(column, "digest") ? DIGEST_WIDTH : COLUMN_WIDTH; }

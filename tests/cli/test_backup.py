@@ -225,6 +225,17 @@ def test_a_database_with_data_is_not_overwritten(archive, make_hub):
     assert h.admin().pull("library/x", "t")
 
 
+def test_T53_names_of_an_archive_do_not_drive_the_terminal(tmp_path):
+    path = str(tmp_path / "evil.tar")
+    with tarfile.open(path, "w") as t:
+        for name, data in (("berth-backup.json", b'{"format":1,"schema":1}'), ("\x1b[2J\x07evil\x7f", b"x")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            t.addfile(info, io.BytesIO(data))
+    done = berth("restore", path, "--data", str(tmp_path / "data"))
+    assert done.code == 1 and "name is not allowed" in done.err and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.err), repr(done.err)
+
+
 def test_a_backup_that_could_not_begin_leaves_no_file(tmp_path):
     done = berth("backup", str(tmp_path / "b.tar"), "--data", str(tmp_path / "none"))
     assert done.code == 1 and not os.path.exists(str(tmp_path / "b.tar")), done

@@ -115,6 +115,11 @@ def test_a_wrong_environment(tmp_path, env, said):
     assert not os.path.exists(str(tmp_path / "data"))
 
 
+def test_T53_a_value_does_not_drive_the_terminal():
+    done = berth("config", env={"BERTH_LOG_LEVEL": "\x1b[2Jloud\u009b31m\r\x7f"})
+    assert done.code == 2 and "?[2Jloud??31m??" in done.err, repr(done.err)
+
+
 def test_no_far_fetched_guess(tmp_path):
     for key in ("x", "tls", "port", "timeout"):
         done = berth("config", env={"BERTH_" + key.upper(): "1"})
