@@ -287,7 +287,7 @@ def test_T21_two_content_types(admin, repo):
 
 # --- T22 rights that end in the middle of a push
 @pytest.mark.parametrize("how", ["remove", "passwd"])
-@pytest.mark.parametrize("what", ["single", "put", "manifest"])
+@pytest.mark.parametrize("what", ["single", "patch", "put", "manifest"])
 def test_T22_no_write_after_the_right_ended(hub, how, what):
     """The decision is made again in the transaction that commits."""
     name = "t22%s%s" % (how[0], what[0] + what[-1])
@@ -297,6 +297,7 @@ def test_T22_no_write_after_the_right_ended(hub, how, what):
     data = os.urandom(50000) if what != "manifest" else dumps(image_doc(EMPTY_CONFIG, []))
     method, target, headers = {
         "single": ("POST", "/v2/%s/blobs/uploads/?digest=%s" % (repo, digest(data)), []),
+        "patch": ("PATCH", c.start_upload(repo), []),
         "put": ("PUT", c.start_upload(repo) + "?digest=" + digest(data), []),
         "manifest": ("PUT", "/v2/%s/manifests/t" % repo, [("Content-Type", IMAGE)]),
     }[what]
