@@ -26,35 +26,47 @@ static void check_authorization(struct str value)
     free(r);
 }
 
-/* Is `text` one of the addresses in the list, in its usual form? */
-static bool among(struct str list, struct str text)
+/* Is `host` the address `text`, whose form is the usual one? */
+static bool same_address(struct str host, struct str text)
 {
-    struct str one;
-    while (str_split(&list, ',', &one)) {
-        char host[64], form[64];
-        uint8_t a[16];
-        one = str_trim(one);
-        if (one.n >= 2 && one.p[0] == '[' && one.p[one.n - 1] == ']')
-            one = (struct str){one.p + 1, one.n - 2};
-        if (one.n == 0 || one.n >= sizeof host || memchr(one.p, '\0', one.n))
-            continue;
-        text_copy(host, sizeof host, one);
-        static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-        if (inet_pton(AF_INET, host, a) == 1)
-            inet_ntop(AF_INET, a, form, sizeof form);
-        else if (inet_pton(AF_INET6, host, a) != 1)
-            continue;
-        else if (memcmp(a, mapped, 12) == 0)
-            inet_ntop(AF_INET, a + 12, form, sizeof form);
-        else
-            inet_ntop(AF_INET6, a, form, sizeof form);
-        if (str_is(text, form))
-            return true;
-    }
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    char given[64], form[64];
+    uint8_t a[16];
+    if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = (struct str){host.p + 1, host.n - 2};
+    if (host.n == 0 || host.n >= sizeof given || memchr(host.p, '\0', host.n))
+        return false;
+    text_copy(given, sizeof given, host);
+    if (inet_pton(AF_INET, given, a) == 1)
+        inet_ntop(AF_INET, a, form, sizeof form);
+    else if (inet_pton(AF_INET6, given, a) != 1)
+        return false;
+    else if (memcmp(a, mapped, 12) == 0)
+        inet_ntop(AF_INET, a + 12, form, sizeof form);
+    else
+        inet_ntop(AF_INET6, a, form, sizeof form);
+    return str_is(text, form);
+}
+
+/* One of the addresses in the lists, with or without a port? */
+static bool among(struct str lines, struct str text)
+{
+    struct str list, one;
+    while (str_split(&lines, '\n', &list))
+        while (str_split(&list, ',', &one)) {
+            one = str_trim(one);
+            if (same_address(one, text))
+                return true;
+            while (one.n != 0 && one.p[one.n - 1] >= '0' && one.p[one.n - 1] <= '9')
+                one.n--;
+            if (one.n != 0 && one.p[one.n - 1] == ':' && same_address((struct str){one.p, one.n - 1}, text))
+                return true;
+        }
     return false;
 }
 
-static void check_forwarded(const char *proxies, struct str value)
+/* lines: of X-Forwarded-For, as many as there are. */
+static void check_forwarded(const char *proxies, struct str lines)
 {
     int64_t unused;
     const struct config_key *keys = config_keys(&(size_t){0});
@@ -68,13 +80,15 @@ static void check_forwarded(const char *proxies, struct str value)
     arena_init(&q->pub.arena);
     q->pub.conn = c;
     memcpy(c->peer, "203.0.113.9", 12);
-    q->pub.headers[q->pub.n_headers++] =
-        (struct http_header){STR_LIT("X-Forwarded-For"), str_trim(value)};
+    struct str rest = lines, line;
+    atomic_store(&s->told_unknown, true);
+    while (q->pub.n_headers < HTTP_HEADERS_MAX && str_split(&rest, '\n', &line))
+        q->pub.headers[q->pub.n_headers++] = (struct http_header){STR_LIT("X-Forwarded-For"), str_trim(line)};
     client_address(s, q);
     BUG_ON(!str_is(q->pub.client, "203.0.113.9")); /* nobody listed: not believed */
     c->proxied = true;
     client_address(s, q);
-    BUG_ON(!str_is(q->pub.client, "203.0.113.9") && !among(value, q->pub.client));
+    BUG_ON(q->pub.client_unknown ? !str_is(q->pub.client, "203.0.113.9") : !among(lines, q->pub.client));
     arena_release(&q->pub.arena);
     free(atomic_load(&s->proxies));
     free(s);
