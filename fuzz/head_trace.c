@@ -24,6 +24,7 @@ static int sink(struct http_req *r, struct str bytes, struct err *err)
 }
 
 static const struct http_route streamed = {.body = HTTP_STREAM, .sink = sink};
+static struct http_server server; /* of the budget for bodies only */
 static const struct http_route buffered = {.body = HTTP_BUFFER, .too_large = ERR_TOO_LARGE};
 
 static void add_hex(struct buf *out, struct str s)
@@ -164,6 +165,8 @@ static int run_message(struct trace *t, struct str *rest, enum trace_end *ret_en
     if (rc <= 0)
         return 0;
     BUG_ON(q->pub.n_headers > HTTP_HEADERS_MAX || q->head_n > q->n || q->head_n > t->o->max_head);
+    atomic_store(&server.num[CONFIG_MAX_BUFFERED], INT64_MAX);
+    q->pub.server = &server;
     q->pub.route = t->o->body_cap ? &buffered : &streamed;
     tell_head(t);
     rc = run_body(t, rest, err);

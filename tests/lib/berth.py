@@ -221,7 +221,10 @@ class Hub:
             time.sleep(0.02)
 
     def metrics(self):
-        a = self.connect().request("GET", "/metrics")
+        c = self.connect()
+        a = c.request("GET", "/metrics")
+        if a.status == 401:  # loopback is a listed proxy
+            a = c.request("GET", "/metrics", [("Authorization", self.admin().authorization(None))])
         assert a.status == 200, a
         return parse_metrics(a.body.decode())
 
