@@ -15,7 +15,7 @@ static void check_value(const struct config_key *k, struct str text)
     int64_t num = 0, again = 0;
     struct err err = {0};
     int rc = config_value_check(k, text, "flag", &num, &err);
-    BUG_ON(rc != 0 && ((rc != ERR_USAGE && rc != ERR_NOT_FOUND) || strstr(err.text, k->name) == NULL));
+    BUG_ON(rc != 0 && (rc != ERR_USAGE || strstr(err.text, k->name) == NULL));
     if (rc != 0 || k->type == CONFIG_TEXT || k->type == CONFIG_SECRET)
         return;
     bool bounded = k->type != CONFIG_BOOL && k->type != CONFIG_ENUM;
