@@ -1,6 +1,7 @@
 """docker: the classic daemon of Debian, which pushes with POST, one streamed PATCH and PUT."""
 import json
 import os
+import re
 import tarfile
 import time
 
@@ -122,6 +123,19 @@ def debian(lane):
     there_and_back(lane, "alice/debian", "bookworm")
     contains(run(lane, lane.ref("alice/debian:bookworm")), r"^12\.")
     lane.world.kept.append((lane, "alice/debian", "bookworm"))
+
+
+@case("docker", "containerd's own client: pull, push under another name")
+def containerd(lane):
+    ctr = ["ctr", "--address", lane.world.dockerd.containerd]
+    ref, copy, who = lane.ref("alice/debian:bookworm"), lane.ref("alice/by-ctr:1"), ["--plain-http", "--user", "alice:" + password(lane.hub, "alice")]
+    told = list(lane.tree("alice/debian", "bookworm"))[0]
+    lane.refused(DENIED, *ctr, "content", "fetch", "--plain-http", "--user", "alice:wrong-password", ref)
+    lane.sh(*ctr, "content", "fetch", *who, ref)
+    contains(lane.sh(*ctr, "images", "ls"), r"(?m)^%s +\S+ +%s " % (re.escape(ref), told))
+    lane.sh(*ctr, "images", "push", *who, copy, ref)
+    same(list(lane.tree("alice/by-ctr", "1"))[0], told, "digest of what containerd pushed")
+    lane.sh(*ctr, "images", "rm", ref)
 
 
 def run(lane, ref, *command):

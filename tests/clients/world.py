@@ -52,6 +52,7 @@ class Dockerd:
 
     def __init__(self, work, env):
         self.dir = os.path.join(work, "dockerd")
+        self.containerd = self.dir + "/exec/containerd/containerd.sock"
         os.makedirs(self.dir)
         self.socket = "unix://%s/sock" % self.dir
         self.log = open(self.dir + "/log", "wb")

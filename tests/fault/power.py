@@ -584,7 +584,7 @@ def plan(volume, db, images):
 def run(volume, db, images, seed, fs="ext4", until_red=False, only=None):
     """Returns figures; until_red: random order, ends with the first finding; only: this scene."""
     total = {"volume": volume, "db": db, "fs": fs if volume == "disk" else "model", "images": 0, "bad": 0,
-             "acknowledged": 0, "records": 0, "flushes": 0, "first": "", "seed": seed}
+             "unrecovered": 0, "acknowledged": 0, "records": 0, "flushes": 0, "first": "", "seed": seed}
     begin = time.monotonic()
     for kind, n in [(only, images)] if only else plan(volume, db, images):
         scene = make_scene(kind, db, "%s/%s" % (seed, kind), fs)
@@ -595,6 +595,7 @@ def run(volume, db, images, seed, fs="ext4", until_red=False, only=None):
             tried, wrong = run_images(scene, cuts, until_red, 1 if scene.external else 2)
             total["images"] += tried
             total["bad"] += len(wrong)
+            total["unrecovered"] += scene.volume.unrecovered() if volume == "disk" else 0
             total["acknowledged"] += scene.ledger.acked
             total["records"] += len(scene.volume.records)
             total["flushes"] += len(scene.flushes)
@@ -611,6 +612,8 @@ def run(volume, db, images, seed, fs="ext4", until_red=False, only=None):
 def say(t):
     print("power cut, %s (%s), %s: %d images from %d records with %d flushes, %d acknowledgements; %d s"
           % (t["volume"], t["fs"], t["db"], t["images"], t["records"], t["flushes"], t["acknowledged"], t["seconds"]))
+    if t["unrecovered"]:
+        print("  %d more could not be mounted: the file system's own recovery gave up" % t["unrecovered"])
     print("%s - power %s %s: images with a loss or damage: %d" % (
         "ok" if not t["bad"] else "not ok", t["volume"], t["db"], t["bad"]))
 
