@@ -20,6 +20,8 @@ static int buffer(struct request *q, const char *at, size_t n)
     struct http_server *s = q->pub.server;
     int64_t held = atomic_fetch_add(&s->buffered, (int64_t)n) + (int64_t)n, max = server_num(s, MAX_BUFFERED);
     q->buffered += (int64_t)n;
+    if (q->pub.route->cap_key < 0) /* a form that anybody may send leaves room for what users push */
+        max /= 4;
     if (held > max)
         return err_set(&q->error, ERR_UNAVAILABLE, "too many large bodies at once (max_buffered); try again in a few seconds");
     buf_add(&q->body, at, n);

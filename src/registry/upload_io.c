@@ -70,8 +70,7 @@ bool upload_io_close(struct upload_io *io, bool gone)
 {
     if (io->file && !gone && !io->saving) /* what was not acknowledged gives its room back */
         staging_cut(io->file, io->u->size);
-    /* A blob may have replaced one, whose blocks the close frees: not before the answer (T19). */
-    if (gone)
+    if (staging_replaced(io->file)) /* not before the answer: the time would tell that it was there (T19) */
         http_work(io->server, close_run, io->file);
     else
         staging_close(io->file);

@@ -160,6 +160,11 @@ void staging_cut(struct staging *g, int64_t size)
         g->size = g->write_back = size;
 }
 
+bool staging_replaced(const struct staging *g)
+{
+    return g != NULL && g->replaced >= 0;
+}
+
 void staging_close(struct staging *g)
 {
     if (g == NULL)

@@ -46,6 +46,7 @@ int staging_read(struct staging *g, int64_t offset, void *p, size_t n, size_t *r
 int staging_sync(struct staging *g, struct err *err);
 /* Gives the room of bytes behind `size` back; nothing when it is a blob by now. Not durable: staging_open cuts, too. */
 void staging_cut(struct staging *g, int64_t size);
+bool staging_replaced(const struct staging *g); /* published over an older file, whose blocks the close frees */
 void staging_close(struct staging *g);                     /* NULL-safe; keeps the file */
 int staging_remove(struct store *s, const char *id, struct err *err); /* 0 also when absent */
 

@@ -2,6 +2,7 @@
 import itertools
 import os
 import re
+import select
 import threading
 import time
 
@@ -109,6 +110,21 @@ def test_T27_large_bodies_share_one_budget(new_hub):
     for c in held:
         c.close()
     h.until(lambda: admin.put_manifest("lab/x", "t", DOC, INDEX).status == 201, "room")
+
+
+def test_T27_forms_of_strangers_leave_room(new_hub):
+    """Token forms that never end use up a quarter of the budget, not what users push with."""
+    h = new_hub(env={"BERTH_MAX_BUFFERED": "64M", "BERTH_BODY_MIN_RATE": "0"})
+    head = [("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", str(64 << 10))]
+    held = [h.connect() for _ in range(300)]
+    for c in held:
+        c.send(build("POST", "/token", head, b"a" * ((64 << 10) - 1)))
+    h.until(lambda: any(select.select([c.sock], [], [], 0)[0] for c in held), "the forms' part is used up")
+    refused = [c for c in held if select.select([c.sock], [], [], 0.05)[0]]
+    assert refused and all(c.answer("POST").status == 503 for c in refused) and len(refused) < 100
+    assert h.admin().put_manifest("lab/x", "t", DOC, INDEX).status == 201
+    for c in held:
+        c.close()
 
 
 # --- T29 slow and idle clients
