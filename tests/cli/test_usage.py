@@ -81,7 +81,7 @@ def test_status_needs_a_server(make_hub):
     body = done.done()
     assert done.code == 0 and body["url"] == h.url and body["database"] == "sqlite" and body["read_only"] == "", done
     text = on(h, "status")
-    assert text.code == 0 and "url " + h.url in text.out and "schema 1" in text.out, text
+    assert text.code == 0 and "url " + h.url in text.out and "schema 2" in text.out, text
     h.stop()
     done = on(h, "status")
     assert done.code == 1 and "no server runs" in done.err and done.out == "", done
