@@ -15,15 +15,35 @@ static int on_headers_complete(llhttp_t *p)
 }
 
 /* Whole bodies share one budget, so that many large ones at once cannot take all memory (T27). */
-static int buffer(struct request *q, const char *at, size_t n)
+int body_reserve(struct request *q, int64_t total, struct err *err)
 {
     struct http_server *s = q->pub.server;
-    int64_t held = atomic_fetch_add(&s->buffered, (int64_t)n) + (int64_t)n, max = server_num(s, MAX_BUFFERED);
-    q->buffered += (int64_t)n;
+    int64_t max = server_num(s, MAX_BUFFERED), more = total - q->buffered;
     if (q->pub.route->cap_key < 0) /* a form that anybody may send leaves room for what users push */
         max /= 4;
-    if (held > max)
-        return err_set(&q->error, ERR_UNAVAILABLE, "too many large bodies at once (max_buffered); try again in a few seconds");
+    if (more <= 0)
+        return 0;
+    if (atomic_fetch_add(&s->buffered, more) + more > max) {
+        atomic_fetch_sub(&s->buffered, more);
+        return err_set(err, ERR_UNAVAILABLE, "too many large bodies at once (max_buffered); try again in a few seconds");
+    }
+    q->buffered = total;
+    return 0;
+}
+
+void body_release(struct request *q)
+{
+    buf_release(&q->body);
+    if (q->buffered != 0)
+        atomic_fetch_sub(&q->pub.server->buffered, q->buffered);
+    q->buffered = 0;
+}
+
+static int buffer(struct request *q, const char *at, size_t n)
+{
+    int rc = body_reserve(q, q->pub.body_received, &q->error);
+    if (rc < 0)
+        return rc;
     buf_add(&q->body, at, n);
     return q->body.overflow ? err_set(&q->error, q->pub.route->too_large, "the body is larger than %zu bytes", q->body.cap) : 0;
 }

@@ -200,6 +200,8 @@ int head_parse(struct request *q, size_t max, struct err *err);
 /* Feeds body bytes; returns 0 or a negative code (framing fault, or what the sink returned). */
 int body_feed(struct request *q, const char *p, size_t n, size_t *ret_used, struct err *err);
 void head_reset(struct request *q);
+int body_reserve(struct request *q, int64_t total, struct err *err); /* room for an HTTP_BUFFER body; ERR_UNAVAILABLE */
+void body_release(struct request *q);         /* the body and its room */
 /* --- route.c */
 /* Row for method and path with parts filled; NULL: *ret_allow the methods of that path, 0 none. */
 const struct http_route *route_find(struct http_server *s, struct http_req *r, unsigned *ret_allow, struct err *err);

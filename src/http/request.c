@@ -54,10 +54,7 @@ static void clear(struct request *q)
     q->owner = NULL;
     q->file = -1;
     buf_release(&q->owned);
-    buf_release(&q->body);
-    if (q->buffered != 0)
-        atomic_fetch_sub(&r->server->buffered, q->buffered);
-    q->buffered = 0;
+    body_release(q);
     buf_reset(&q->lines);
     buf_reset(&q->head);
     arena_release(&r->arena);
@@ -119,6 +116,7 @@ void request_fail(struct request *q, const struct err *err)
     }
     if (q->answered)
         return;
+    body_release(q);
     if (err_status(err->code) >= 500)
         log_line(LOG_ERROR, "request failed", F_CSTR("id", r->id), F_CSTR("code", err_name(err->code)),
                  F_CSTR("error", err->text));
@@ -215,6 +213,8 @@ static int phase_begin(struct request *q, struct err *err)
         if (r->content_length > (int64_t)cap)
             return err_set(err, row->too_large, "the body has %ld bytes; at most %zu are allowed",
                            (long)r->content_length, cap);
+        if (row->cap_key >= 0) /* at once, so that of many some come through */
+            return body_reserve(q, r->content_length, err);
     }
     if (row->body == HTTP_STREAM && row->begin != NULL) {
         q->called = true;
