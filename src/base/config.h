@@ -24,7 +24,8 @@ struct config {
 #define config_num(c, key) ((c)->v[CONFIG_##key].num)
 
 /* Loads everything. flags: NULL-terminated list of "--key=value" (already split by the CLI).
- * file may be NULL (then BERTH_CONFIG, else DATA/berth.conf when it exists). */
+ * file may be NULL (then BERTH_CONFIG, else DATA/berth.conf when it exists). ERR_NOT_FOUND: a key that
+ * there is not; ERR_USAGE: a wrong value or place. */
 int config_load(struct config **ret, const char *file, const char *const *flags, struct err *err);
 void config_free(struct config *c);
 /* The effective configuration, one key a line with its origin; secrets masked as ********. */

@@ -89,26 +89,29 @@ int store_verify(struct store *s, const struct digest *d, int (*pace)(void *, si
     return 0;
 }
 
+/* The directory of a blob that is to be moved: a descriptor, or a negative code. */
+static int open_to_move(struct store *s, const struct digest *d, struct blob_name *n, struct err *err)
+{
+    store_blob_name(d, n);
+    int rc = store_writable(s, err);
+    return rc < 0 ? rc : store_open_fan(s, n, err);
+}
+
 /* Moves a blob to a flat directory. Both directories are synced, the new name first, so that the
  * file is never in neither and does not come back without a row. */
 static int move_aside(struct store *s, const struct digest *d, int to, int group, struct step rename_step,
                       struct step sync_step, struct err *err)
 {
     struct blob_name n;
-    store_blob_name(d, &n);
-    int rc = store_writable(s, err);
-    if (rc < 0)
-        return rc;
-    auto_fd int fan = store_open_fan(s, &n, err);
+    auto_fd int fan = open_to_move(s, d, &n, err);
     if (fan < 0)
         return fan;
     /* An absent file may be one whose move was not synced before a crash: sync all the same. */
     if (step_fault(rename_step.before) < 0 ||
         (renameat(fan, n.file, to, n.flat) < 0 && errno != ENOENT) || step_fault(rename_step.done) < 0)
         return store_change_failed(s, err, "move aside the blob", n.flat);
-    if ((rc = store_sync_dir(s, to, group, sync_step, err)) < 0)
-        return rc;
-    return store_sync_dir(s, fan, n.group, sync_step, err);
+    int rc = store_sync_dir(s, to, group, sync_step, err);
+    return rc < 0 ? rc : store_sync_dir(s, fan, n.group, sync_step, err);
 }
 
 int store_trash(struct store *s, const struct digest *d, struct err *err)
@@ -126,11 +129,7 @@ int store_quarantine(struct store *s, const struct digest *d, struct err *err)
 int store_untrash(struct store *s, const struct digest *d, struct err *err)
 {
     struct blob_name n;
-    store_blob_name(d, &n);
-    int rc = store_writable(s, err);
-    if (rc < 0)
-        return rc;
-    auto_fd int fan = store_open_fan(s, &n, err);
+    auto_fd int fan = open_to_move(s, d, &n, err);
     if (fan < 0)
         return fan;
     if (faccessat(fan, n.file, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&

@@ -28,7 +28,7 @@ int store_make_dir(const char *dir, struct err *err);
 int store_open(struct store **ret, const char *data_dir, bool create, struct err *err);
 void store_close(struct store *s);
 bool store_failed(const struct store *s);
-int store_holds_blobs(struct store *s, bool *ret, struct err *err);
+int store_holds_blobs(struct store *s, bool *ret, struct err *err); /* looks until the first one */
 int store_free_bytes(struct store *s, int64_t *ret, struct err *err);
 
 /* --- uploads. id: 32 lower-case hex characters. One writer at a time (the caller's duty). */
