@@ -228,6 +228,7 @@ bool limit_connection(struct http_server *s, struct http_conn *c, const uint8_t 
 void limit_disconnect(struct http_server *s, struct http_conn *c);
 bool limit_request(struct http_server *s, const struct http_conn *c, int64_t now);
 int proxies_load(struct http_server *s, const char *text);
+struct str without_port(struct str authority); /* host of host:port; as it is when there is no port */
 void client_address(struct http_server *s, struct request *q);       /* fills pub.client and pub.tls */
 /* --- work.c */
 int work_start(struct http_server *s, struct err *err);

@@ -237,15 +237,19 @@ bool limit_request(struct http_server *s, const struct http_conn *c, int64_t now
     return ok;
 }
 
+struct str without_port(struct str authority)
+{
+    size_t n = authority.n;
+    while (n != 0 && authority.p[n - 1] >= '0' && authority.p[n - 1] <= '9')
+        n--;
+    bool port = n != 0 && n < authority.n && authority.p[n - 1] == ':';
+    return port ? (struct str){authority.p, n - 1} : authority;
+}
+
 /* addr, addr:port, [v6] or [v6]:port (some proxies add the port). */
 static bool parse_hop(struct str text, uint8_t out[16])
 {
-    size_t n = text.n;
-    if (parse_address(text, out))
-        return true;
-    while (n != 0 && text.p[n - 1] >= '0' && text.p[n - 1] <= '9')
-        n--;
-    return n > 1 && n < text.n && text.p[n - 1] == ':' && parse_address((struct str){text.p, n - 1}, out);
+    return parse_address(text, out) || parse_address(without_port(text), out);
 }
 
 /* Looks at one line from the right, past listed proxies. True when it came to an end there: at the

@@ -66,14 +66,6 @@ static void add_name(struct buf *b, struct str host)
     buf_printf(b, "%s%s:%s", b->n ? "," : "", ip ? "IP" : "DNS", text);
 }
 
-static struct str without_port(struct str authority)
-{
-    size_t n = authority.n;
-    while (n != 0 && authority.p[n - 1] >= '0' && authority.p[n - 1] <= '9')
-        n--;
-    return n != 0 && authority.p[n - 1] == ':' ? (struct str){authority.p, n - 1} : authority;
-}
-
 static void names_of(const struct config *c, struct buf *b)
 {
     char host[256] = "";
@@ -158,12 +150,13 @@ static int self_signed(const struct config *c, const char *cert, const char *key
         return err_sys(err, ERR_IO, "cannot make %s", dir);
     buf_init(&names, 64 << 10);
     names_of(c, &names);
-    EVP_PKEY *k = read_pem(key, get_key);
-    if (k == NULL && (k = EVP_EC_gen("P-256")) != NULL)
+    bool fresh = access(key, F_OK) != 0; /* one that cannot be read now is not replaced: clients know it */
+    EVP_PKEY *k = fresh ? EVP_EC_gen("P-256") : read_pem(key, get_key);
+    if (fresh && k != NULL)
         rc = write_pem(dir, key, put_key, k, err);
     X509 *x = k ? sign_self(k, names.p) : NULL;
     if (rc == 0 && x == NULL)
-        rc = ssl_err(err, "cannot make", cert);
+        rc = ssl_err(err, k ? "cannot make" : "cannot use the key of", cert);
     if (rc == 0 && !still_right(cert, x, k))
         rc = write_pem(dir, cert, put_cert, x, err);
     X509_free(x);

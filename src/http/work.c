@@ -16,7 +16,7 @@ char *work_buffer(void)
 }
 
 /* With work_lock held. */
-static void count(struct http_server *s, int step)
+static void busy_change(struct http_server *s, int step)
 {
     s->busy += step;
     if (step < 0 && atomic_load(&s->stopping))
@@ -28,7 +28,7 @@ static void count(struct http_server *s, int step)
 void http_aside(struct http_server *s, bool aside)
 {
     pthread_mutex_lock(&s->work_lock);
-    count(s, aside ? -1 : 1);
+    busy_change(s, aside ? -1 : 1);
     pthread_mutex_unlock(&s->work_lock);
 }
 
@@ -67,7 +67,7 @@ static void *work_main(void *arg)
             free(j);
         }
         pthread_mutex_lock(&s->work_lock);
-        count(s, -1);
+        busy_change(s, -1);
     }
     pthread_mutex_unlock(&s->work_lock);
     free(buffer);
