@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READERS_BESIDE_WORKERS = 4, SEED_BYTES = 32 };
+enum { READERS_BESIDE_WORKERS = 4, KEY_BYTES = 32 };
 
 struct ident *ident_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->ident; }
 struct registry *registry_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->registry; }
@@ -48,18 +48,19 @@ int app_become_owner(const char *dir, struct err *err)
     return 0;
 }
 
-static int token_seed(struct store *s, uint8_t seed[SEED_BYTES], struct err *err)
+/* A key file of 32 random bytes, made when it is missing. */
+static int key_file(struct store *s, const char *name, uint8_t key[KEY_BYTES], struct err *err)
 {
     struct buf b;
     buf_init(&b, 256);
-    int rc = store_key_read(s, "token.seed", &b, err);
+    int rc = store_key_read(s, name, &b, err);
     if (rc == ERR_NOT_FOUND) {
-        secret_random(seed, SEED_BYTES);
-        rc = store_key_write(s, "token.seed", (struct str){(char *)seed, SEED_BYTES}, err);
-    } else if (rc == 0 && b.n == SEED_BYTES) {
-        memcpy(seed, b.p, SEED_BYTES);
+        secret_random(key, KEY_BYTES);
+        rc = store_key_write(s, name, (struct str){(char *)key, KEY_BYTES}, err);
+    } else if (rc == 0 && b.n == KEY_BYTES) {
+        memcpy(key, b.p, KEY_BYTES);
     } else if (rc == 0) {
-        rc = err_set(err, ERR_CORRUPT, "keys/token.seed has %zu bytes, not %d; remove it to make a new key", b.n, SEED_BYTES);
+        rc = err_set(err, ERR_CORRUPT, "keys/%s has %zu bytes, not %d; remove it to make a new key", name, b.n, KEY_BYTES);
     }
     if (b.p)
         secret_wipe(b.p, b.n);
@@ -83,8 +84,10 @@ static int open_http(struct app *a, struct err *err)
 
 static int open_rooms(struct app *a, struct err *err)
 {
-    uint8_t seed[SEED_BYTES];
-    int rc = token_seed(a->store, seed, err);
+    uint8_t seed[KEY_BYTES], credential[KEY_BYTES];
+    int rc = key_file(a->store, "token.seed", seed, err);
+    if (rc == 0)
+        rc = key_file(a->store, "credential.key", credential, err);
     if (rc < 0)
         return rc;
     int loops = a->http ? http_loops(a->http) : 1;
@@ -92,11 +95,13 @@ static int open_rooms(struct app *a, struct err *err)
     struct ident_options io = {.db = a->db,
                                .config = a->config,
                                .token_seed = {(char *)seed, sizeof seed},
+                               .credential_key = {(char *)credential, sizeof credential},
                                .url = a->http ? http_url(a->http) : "http://localhost",
                                .loops = loops,
                                .cache_bytes = cache / 8};
     rc = ident_new(&a->ident, &io, err);
     secret_wipe(seed, sizeof seed);
+    secret_wipe(credential, sizeof credential);
     if (rc < 0)
         return rc;
     struct registry_options ro = {

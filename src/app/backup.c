@@ -22,7 +22,7 @@
 
 enum { FORMAT = 1, LINE_MAX = 64 << 20, META_MAX = 4096, KEY_MAX = 64 << 10, PROGRESS_US = 200000 };
 static const int64_t ENTRY_MAX = INT64_C(1) << 48, TOTAL_MAX = INT64_C(1) << 56;
-static const char *const key_names[] = {"token.seed", "admin-password", "self.crt", "self.key"};
+static const char *const key_names[] = {"token.seed", "credential.key", "admin-password", "self.crt", "self.key"};
 static const char MARKER[] = "restore-incomplete";
 
 struct progress {

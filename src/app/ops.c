@@ -81,63 +81,6 @@ static int done(const struct control_out *out, struct err *err)
     return out->line(out->arg, "done", json_object(), err);
 }
 
-static int op_user_add(struct app *a, json_t *args, const struct control_out *out, struct err *err)
-{
-    struct str name, password;
-    int rc = may_change(a, err);
-    if (rc < 0 || (rc = need(args, "name", &name, err)) < 0 || (rc = need(args, "password", &password, err)) < 0 ||
-        (rc = ident_user_add(a->ident, name, password, flag_arg(args, "admin"), err)) < 0)
-        return rc;
-    return done(out, err);
-}
-
-static int op_user_passwd(struct app *a, json_t *args, const struct control_out *out, struct err *err)
-{
-    struct str name, password;
-    int rc = may_change(a, err);
-    if (rc < 0 || (rc = need(args, "name", &name, err)) < 0 || (rc = need(args, "password", &password, err)) < 0 ||
-        (rc = ident_user_passwd(a->ident, name, password, err)) < 0)
-        return rc;
-    return done(out, err);
-}
-
-static int op_user_remove(struct app *a, json_t *args, const struct control_out *out, struct err *err)
-{
-    struct str name;
-    int rc = may_change(a, err);
-    if (rc < 0 || (rc = need(args, "name", &name, err)) < 0 || (rc = ident_user_remove(a->ident, name, err)) < 0)
-        return rc;
-    return done(out, err);
-}
-
-static int user_item(void *arg, const struct user_row *u)
-{
-    const struct control_out *out = arg;
-    char when[28];
-    clock_rfc3339(when, u->created_at);
-    return out->line(out->arg, "item",
-                     json_pack("{s:s%,s:s,s:s,s:s}", "name", u->name.p, u->name.n, "role", u->admin ? "admin" : "user",
-                               "state", u->removed ? "removed" : "active", "created", when),
-                     NULL);
-}
-
-static int op_user_list(struct app *a, json_t *args, const struct control_out *out, struct err *err)
-{
-    (void)args;
-    int rc = ident_user_list(a->ident, user_item, (void *)(uintptr_t)out, err);
-    return rc < 0 ? rc : done(out, err);
-}
-
-static int op_visibility(struct app *a, json_t *args, const struct control_out *out, struct err *err)
-{
-    struct str name;
-    int rc = may_change(a, err);
-    if (rc < 0 || (rc = need(args, "name", &name, err)) < 0 ||
-        (rc = ident_repo_visibility(a->ident, name, flag_arg(args, "public"), err)) < 0)
-        return rc;
-    return done(out, err);
-}
-
 static int op_status(struct app *a, json_t *args, const struct control_out *out, struct err *err)
 {
     (void)args;
@@ -160,11 +103,6 @@ const struct control_op control_ops[] = {
     {"gc", op_gc, false},
     {"fsck", op_fsck, false},
     {"backup", backup_run, false},
-    {"user.add", op_user_add, false},
-    {"user.passwd", op_user_passwd, false},
-    {"user.remove", op_user_remove, false},
-    {"user.list", op_user_list, false},
-    {"repo.visibility", op_visibility, false},
     {"status", op_status, true},
 };
 const size_t n_control_ops = ARRAY_LEN(control_ops);

@@ -172,7 +172,7 @@ static int check_settings(const struct config *c, struct err *err)
     struct str password = str_of(config_text(c, ADMIN_PASSWORD));
     size_t n;
     const struct config_key *keys = config_keys(&n);
-    if (ident_user_name_check(str_of(config_text(c, ADMIN_USER)), err) < 0)
+    if (ident_account_name_check(str_of(config_text(c, ADMIN_USER)), err) < 0)
         return err_wrap(err, "admin_user (%s): \"%.64s\"", c->origin[CONFIG_ADMIN_USER], config_text(c, ADMIN_USER));
     if (password.n > 0 && ident_password_check(password, err) < 0)
         return err_wrap(err, "admin_password (%s)", c->origin[CONFIG_ADMIN_PASSWORD]);

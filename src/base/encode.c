@@ -1,4 +1,4 @@
-/* Hex, base64 and percent-encoding; the decoders accept the canonical form only. */
+/* Hex, base64, base32 and percent-encoding; the decoders accept the canonical form only. */
 #include "base/text.h"
 
 static const char hex_digits[] = "0123456789abcdef";
@@ -117,6 +117,59 @@ long base64_decode(uint8_t *out, size_t cap, struct str in)
     for (int i = 0; i < 2 && in.n != 0 && in.p[in.n - 1] == '='; i++)
         in.n--;
     return decode64(out, cap, in, false);
+}
+
+/* All ones when a < b, else 0; both small. */
+static uint32_t less_mask(uint32_t a, uint32_t b) { return 0u - ((a - b) >> 31); }
+
+size_t base32_encode(char *out, const void *in, size_t n, char first)
+{
+    const uint8_t *p = in;
+    uint32_t v = 0, letter = (uint8_t)first;
+    size_t o = 0, bits = 0;
+    for (size_t i = 0; i < n || bits > 0;) {
+        if (bits < 5 && i < n) {
+            v = v << 8 | p[i++];
+            bits += 8;
+        } else if (bits < 5) { /* the last digit: zeros behind the last bits */
+            v <<= 5 - bits;
+            bits = 5;
+        }
+        bits -= 5;
+        uint32_t d = v >> bits & 31, digit = ~less_mask(d, 26);
+        out[o++] = (char)((letter + d) & ~digit) | (char)(('2' + d - 26) & digit);
+        v &= (1u << bits) - 1;
+    }
+    out[o] = '\0';
+    return o;
+}
+
+/* 0 to 31; otherwise *bad gets bits. */
+static uint32_t value32(uint8_t c, uint8_t first, uint32_t *bad)
+{
+    uint32_t letter = (uint32_t)c - first, digit = (uint32_t)c - '2';
+    uint32_t is_letter = less_mask(letter & 255, 26), is_digit = less_mask(digit & 255, 6);
+    *bad |= ~(is_letter | is_digit);
+    return (letter & is_letter & 31) | ((digit + 26) & is_digit & 31);
+}
+
+long base32_decode(uint8_t *out, size_t cap, struct str in, char first)
+{
+    static const bool length_exists[8] = {true, false, true, false, true, true, false, true};
+    if (!length_exists[in.n % 8] || in.n / 8 * 5 + in.n % 8 * 5 / 8 > cap)
+        return -1;
+    uint32_t v = 0, bad = 0;
+    size_t o = 0, bits = 0;
+    for (size_t i = 0; i < in.n; i++) {
+        v = v << 5 | value32((uint8_t)in.p[i], (uint8_t)first, &bad);
+        bits += 5;
+        if (bits >= 8) {
+            bits -= 8;
+            out[o++] = (uint8_t)(v >> bits);
+            v &= (1u << bits) - 1;
+        }
+    }
+    return (bad | v) == 0 ? (long)o : -1;
 }
 
 static int any_hex(char c)

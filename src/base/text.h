@@ -70,6 +70,10 @@ size_t base64url_encode(char *out, const void *in, size_t n);    /* no padding; 
 long base64url_decode(uint8_t *out, size_t cap, struct str in);  /* rejects padding and loose bits */
 size_t base64_encode(char *out, const void *in, size_t n);       /* padded, standard alphabet */
 long base64_decode(uint8_t *out, size_t cap, struct str in);
+/* RFC 4648 base32 without padding, in one case: letters from 'a' or from 'A'. Neither branches on the
+ * bytes nor looks them up in a table, for these are secrets. */
+size_t base32_encode(char *out, const void *in, size_t n, char first); /* (8n+4)/5 chars + NUL */
+long base32_decode(uint8_t *out, size_t cap, struct str in, char first);
 /* Percent-decoding of a URL part into the arena; -1 on a bad escape or on %00. '+' stays '+'
  * unless plus_is_space. */
 int url_decode(struct arena *a, struct str in, bool plus_is_space, struct str *ret);

@@ -162,6 +162,12 @@ static void scan_line(struct str line, struct arena *a, struct db_table *tables,
         struct str name = word(&rest);
         BUG_ON(*n == 256);
         tables[(*n)++] = (struct db_table){str_of(str_dup(a, name)), {NULL, 0}};
+    } else if (str_starts(line, STR_LIT("ALTER TABLE ")) && memmem(line.p, line.n, " RENAME TO ", 11) != NULL) {
+        struct str rest = {line.p + 12, line.n - 12}, old = word(&rest);
+        rest = (struct str){rest.p + 11, rest.n - 11};
+        for (size_t i = 0; i < *n; i++)
+            if (str_eq(tables[i].name, old))
+                tables[i].name = str_of(str_dup(a, word(&rest)));
     } else if (*n > 0 && tables[*n - 1].id.n == 0) {
         struct str rest = line, name = word(&rest);
         if (name.n > 0 && str_starts(rest, STR_LIT(" @ID@")))
@@ -170,7 +176,7 @@ static void scan_line(struct str line, struct arena *a, struct db_table *tables,
 }
 
 /* The migrations' own text is the list: CREATE TABLE at the start of a line, in lower case, and
- * referenced tables first, as the schema files are written. */
+ * referenced tables first, as the schema files are written; ALTER TABLE ... RENAME TO in one line. */
 int schema_tables(int64_t version, struct arena *a, struct db_table **ret, size_t *ret_n)
 {
     struct db_table *tables = arena_zalloc(a, 256 * sizeof *tables);

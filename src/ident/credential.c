@@ -1,9 +1,11 @@
 /* From the Authorization header to a principal.
  *
  * A loop's cache answers for what was verified before: one keyed hash a request. Its entries stand
- * as long as the user's generation does and, for tokens, until they expire. What is not there a
- * worker verifies: passwords by Argon2id behind a limit of failures for each address, tokens by
- * signature and the user's row. */
+ * as long as the account's generation does and, for tokens, until they expire or are to be looked up
+ * again. What is not there a worker verifies: passwords by Argon2id behind a limit of failures for each
+ * address, random tokens by their keyed hash, signed ones by signature; behind each token stand rows
+ * that are asked every time. */
+#include "crypt/token_text.h"
 #include "ident/ident_int.h"
 
 #include <arpa/inet.h>
@@ -16,7 +18,10 @@ static void principal_free(struct shared *s)
     struct principal *p = (struct principal *)s;
     for (size_t i = 0; i < p->n_scopes; i++)
         free((void *)(uintptr_t)p->scopes[i].name.p);
+    for (size_t i = 0; i < p->n_bounds; i++)
+        free((void *)(uintptr_t)p->bounds[i].pattern.p);
     free(p->scopes);
+    free(p->bounds);
     free(p);
 }
 
@@ -53,9 +58,49 @@ struct credential credential_of(const struct http_req *r)
 
 bool principal_stands(const struct principal *p)
 {
-    if (p->expires != 0 && p->expires <= clock_now())
+    if ((p->expires != 0 || p->recheck != 0) && clock_now() >= (p->expires != 0 && (p->recheck == 0 || p->expires < p->recheck)
+                                                                     ? p->expires
+                                                                     : p->recheck))
         return false;
-    return p->user_id == 0 || gen_now(GEN_USER, str_of(p->name)) == p->gen;
+    return p->kind == WHO_NOBODY || gen_now(GEN_USER, str_of(p->name)) == p->gen;
+}
+
+bool principal_fits(const struct principal *p, bool registry)
+{
+    return p->signed_for == SIGNED_NOT || (p->signed_for == SIGNED_REGISTRY) == registry;
+}
+
+/* --- bounds */
+
+static enum scope scope_where(const struct principal *p, bool (*fits)(struct str pattern, struct str name), struct str name)
+{
+    enum scope most = SCOPE_ANY;
+    for (size_t i = 0; i < p->n_bounds; i++)
+        if (p->bounds[i].scope > most && fits(p->bounds[i].pattern, name))
+            most = p->bounds[i].scope;
+    return most;
+}
+
+enum scope principal_scope_repo(const struct principal *p, struct str name)
+{
+    return p->credential_id == 0 ? SCOPE_LOGIN : scope_where(p, pattern_fits, name);
+}
+
+/* All of an account: `*`, or NAME and slash and star. Of the site only `*`. */
+static bool covers(struct str pattern, struct str account)
+{
+    if (str_is(pattern, "*"))
+        return true;
+    return account.n > 0 && pattern.n == account.n + 2 && str_starts(pattern, account) && str_ends(pattern, STR_LIT("/*"));
+}
+
+enum scope principal_scope_account(const struct principal *p, struct str account)
+{
+    if (p->credential_id == 0)
+        return SCOPE_LOGIN;
+    if (account.n == 0 && p->kind == WHO_ORG) /* an organization's token is for its own things */
+        return SCOPE_ANY;
+    return scope_where(p, covers, account);
 }
 
 /* --- failures of an address: a bucket that leaks one failure each window/limit */
@@ -112,28 +157,155 @@ static void fail_count(struct ident *i, const struct http_req *r)
     (void)pthread_mutex_unlock(&i->lock);
 }
 
-/* --- users */
+/* --- accounts */
 
 struct user_read {
     struct str name;
     bool found;
-    struct user_found user;
+    struct account account;
+    char hash[PASSWORD_HASH_MAX];
 };
 
+/* A user who may log in with a password. */
 static int user_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct user_read *q = arg;
-    int rc = user_tx_find(tx, q->name, &q->user, err);
-    q->found = rc == 1 && q->user.state == STATE_ACTIVE;
+    int rc = account_tx_find(tx, q->name, &q->account, err);
+    q->found = rc == 1 && q->account.state == ACCOUNT_ACTIVE && q->account.kind == ACCOUNT_USER;
+    if (q->found && (rc = account_tx_password(tx, q->account.id, q->hash, err)) == 1)
+        q->found = q->hash[0] != 0;
     return rc < 0 ? rc : 0;
 }
 
-static void principal_fill(struct principal *p, const struct user_found *u, uint64_t gen)
+static void principal_fill(struct principal *p, const struct account *a, uint64_t gen)
 {
-    p->user_id = u->id;
-    p->admin = u->role == ROLE_ADMIN;
-    p->epoch = u->epoch;
+    p->kind = a->kind == ACCOUNT_ORG ? WHO_ORG : WHO_USER;
+    p->user_id = a->id;
+    p->role = (enum site_role)a->role;
+    p->epoch = a->epoch;
     p->gen = gen;
+}
+
+/* --- tokens: rows are asked for state, owner and bounds */
+
+struct token_read {
+    struct ident *ident;
+    struct str name;           /* of the account that is said to own it; empty: whoever does */
+    const uint8_t *hash;       /* or, NULL: */
+    int64_t id;
+    enum token_kind kind;
+    uint64_t gen;
+    struct principal *p;       /* to be filled */
+    struct credential_row row;
+    bool good;
+    char owner[ACCOUNT_NAME_MAX + 1];
+};
+
+static void token_fill(struct token_read *q, const struct account *a, int64_t now)
+{
+    static const int64_t day = 86400 * (int64_t)1000000;
+    principal_fill(q->p, a, q->gen);
+    q->p->credential_id = q->row.id;
+    q->p->credential_kind = (enum credential_kind)q->row.kind;
+    q->p->credential_days = q->row.expires_at == 0 ? 0 : (q->row.expires_at - q->row.created_at + day - 1) / day;
+    q->p->recheck = now + TOKEN_RECHECK_US;
+    if (q->row.expires_at != 0 && (q->p->expires == 0 || q->row.expires_at < q->p->expires))
+        q->p->expires = q->row.expires_at;
+}
+
+static int token_read(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct token_read *q = arg;
+    struct account a;
+    int64_t now = clock_now();
+    q->good = false;
+    int rc = q->hash ? credential_tx_by_hash(tx, q->hash, now, &q->row, err) : credential_tx_by_id(tx, q->id, &q->row, err);
+    if (rc != 1 || !credential_lives(&q->row, now))
+        return rc < 0 ? rc : 0;
+    rc = account_tx_by_id(tx, q->row.account_id, &a, err);
+    if (rc != 1 || a.state != ACCOUNT_ACTIVE || (q->name.n > 0 && !str_is(q->name, a.name)))
+        return rc < 0 ? rc : 0;
+    text_copy(q->owner, sizeof q->owner, str_of(a.name));
+    if (q->p == NULL || q->p->n_bounds > 0) /* not known before; or this runs again */
+        return q->p == NULL ? (q->good = true, 0) : 0;
+    token_fill(q, &a, now);
+    q->good = true;
+    return credential_tx_bounds(tx, q->row.id, q->p, err);
+}
+
+struct used {
+    struct ident *ident;
+    int64_t id, now;
+    char from[64];
+};
+
+static int used_write(struct db_tx *tx, void *arg, struct err *err)
+{
+    const struct used *u = arg;
+    return credential_tx_used(tx, u->id, u->now, str_of(u->from), err);
+}
+
+static void used_run(void *arg)
+{
+    struct used *u = arg;
+    struct err ignored = {0};
+    (void)db_write(u->ident->db, used_write, u, &ignored); /* the next use tells again */
+    free(u);
+}
+
+/* When and from where it was last used, at most once a minute, behind the answer. */
+static void token_used(struct ident *i, struct http_req *r, const struct credential_row *row)
+{
+    int64_t now = clock_now();
+    if (now - row->used_at < TOKEN_RECHECK_US)
+        return;
+    struct used *u = mem_zalloc(sizeof *u);
+    *u = (struct used){.ident = i, .id = row->id, .now = now};
+    text_copy(u->from, sizeof u->from, r->client);
+    http_work(r->server, used_run, u);
+}
+
+/* Fills p from the rows of its token. ERR_UNAUTHORIZED when it is not good any more. */
+static int token_rows(struct ident *i, struct http_req *r, struct token_read *q, struct err *err)
+{
+    q->ident = i;
+    q->gen = q->name.n > 0 ? gen_now(GEN_USER, q->name) : GEN_BUSY;
+    int rc = db_read(i->db, token_read, q, err);
+    if (rc == 0 && !q->good)
+        rc = err_set(err, ERR_UNAUTHORIZED, "the token is unknown, expired, revoked, or not this account's");
+    if (rc == 0)
+        token_used(i, r, &q->row);
+    return rc;
+}
+
+/* A random token as password of `user`, or alone. */
+static int token_text_verify(struct ident *i, struct http_req *r, struct str user, struct str text, struct principal **ret,
+                             struct err *err)
+{
+    uint8_t hash[TOKEN_HASH];
+    enum token_kind kind;
+    struct token_read q = {.name = user, .hash = hash};
+    int rc = token_text_parse(text, &kind, err);
+    if (rc < 0)
+        return rc;
+    token_text_hash(i->credential_key, text, hash);
+    if (user.n == 0) { /* whose is it? The generation must be taken before its rows are read */
+        if ((rc = token_rows(i, r, &q, err)) < 0)
+            return rc;
+        q.name = str_of(str_dup(&r->arena, str_of(q.owner)));
+    }
+    q.p = principal_new(q.name, 0);
+    rc = token_rows(i, r, &q, err);
+    if (rc < 0)
+        shared_unref(&q.p->shared);
+    else
+        *ret = q.p;
+    return rc;
+}
+
+static bool looks_like_token(struct str text)
+{
+    return text.n == TOKEN_TEXT_LEN && (str_starts(text, STR_LIT("bpt_")) || str_starts(text, STR_LIT("bot_")));
 }
 
 static struct principal *verified_before(struct ident *i, struct str key)
@@ -170,28 +342,39 @@ static struct secret_tag pair_tag(struct http_req *r, struct str user, struct st
     return tag;
 }
 
-static int password_check(struct ident *i, struct http_req *r, struct str user, struct str password,
-                          struct principal **ret, struct err *err)
+static int secret_check(struct ident *i, struct http_req *r, struct str user, struct str password, struct principal **ret,
+                        struct err *err)
 {
     struct user_read q = {.name = user};
-    int rc = fail_check(i, r, err);
-    if (rc < 0)
-        return rc;
-    bool plausible = name_valid(user) && user.n <= NAME_MAX_BYTES;
+    bool plausible = name_valid(user) && user.n >= ACCOUNT_NAME_MIN && user.n <= ACCOUNT_NAME_MAX;
     uint64_t gen = plausible ? gen_now(GEN_USER, user) : 0;
+    int rc = 0;
+    if (looks_like_token(password) && (plausible || user.n == 0))
+        return token_text_verify(i, r, user, password, ret, err);
     if (plausible && (rc = db_read(i->db, user_read, &q, err)) < 0)
         return rc;
     http_aside(r->server, true);
-    rc = password_verify(q.found ? q.user.hash : NULL, password, err);
+    rc = password_verify(q.found ? q.hash : NULL, password, err);
     http_aside(r->server, false);
-    if (rc == ERR_UNAUTHORIZED)
-        fail_count(i, r);
+    secret_wipe(q.hash, sizeof q.hash);
     if (rc < 0)
         return rc;
-    metric_add(METRIC_AUTH_OK, 1);
     *ret = principal_new(user, 0);
-    principal_fill(*ret, &q.user, gen);
+    principal_fill(*ret, &q.account, gen);
     return 0;
+}
+
+static int password_check(struct ident *i, struct http_req *r, struct str user, struct str password, struct principal **ret,
+                          struct err *err)
+{
+    int rc = fail_check(i, r, err);
+    if (rc == 0)
+        rc = secret_check(i, r, user, password, ret, err);
+    if (rc == ERR_UNAUTHORIZED)
+        fail_count(i, r);
+    if (rc == 0)
+        metric_add(METRIC_AUTH_OK, 1);
+    return rc;
 }
 
 int credential_password(struct ident *i, struct http_req *r, struct str user, struct str password,
@@ -228,36 +411,52 @@ static int verify_basic(struct ident *i, struct http_req *r, struct str value,
     return rc;
 }
 
-/* The token names the user; what the user may do is asked live, and its epoch ends old tokens. */
-static int verify_bearer(struct ident *i, struct str value, struct principal **ret, struct err *err)
+/* The token names the account; what that may do is asked live, and its epoch ends old tokens. */
+static int login_rows(struct ident *i, struct principal *p, struct err *err)
+{
+    struct user_read q = {.name = str_of(p->name)};
+    uint64_t gen = gen_now(GEN_USER, q.name);
+    int rc = db_read(i->db, user_read, &q, err);
+    secret_wipe(q.hash, sizeof q.hash);
+    if (rc == 0 && (!q.found || q.account.epoch != p->epoch))
+        return err_set(err, ERR_UNAUTHORIZED, "the token was revoked; ask for a new one");
+    if (rc == 0)
+        principal_fill(p, &q.account, gen);
+    return rc;
+}
+
+static int signed_verify(struct ident *i, struct http_req *r, struct str value, struct principal **ret, struct err *err)
 {
     struct principal *p = NULL;
     int rc = token_check(i, value, &p, err);
     if (rc < 0)
         return rc;
-    if (p->name[0]) {
-        struct user_read q = {.name = str_of(p->name)};
-        uint64_t gen = gen_now(GEN_USER, q.name);
-        rc = db_read(i->db, user_read, &q, err);
-        if (rc == 0 && (!q.found || q.user.epoch != p->epoch))
-            rc = err_set(err, ERR_UNAUTHORIZED, "the token was revoked; ask for a new one");
-        else if (rc == 0)
-            principal_fill(p, &q.user, gen);
-    }
-    if (rc < 0) {
+    struct token_read q = {.name = str_of(p->name), .id = p->credential_id, .p = p};
+    if (p->credential_id != 0)
+        rc = token_rows(i, r, &q, err);
+    else if (p->name[0])
+        rc = login_rows(i, p, err);
+    if (rc < 0)
         shared_unref(&p->shared);
-        return rc;
-    }
-    metric_add(METRIC_AUTH_OK, 1);
-    *ret = p;
-    return 0;
+    else
+        *ret = p;
+    return rc;
+}
+
+static int verify_bearer(struct ident *i, struct http_req *r, struct str value, struct principal **ret, struct err *err)
+{
+    int rc = looks_like_token(value) ? password_check(i, r, (struct str){NULL, 0}, value, ret, err)
+                                     : signed_verify(i, r, value, ret, err);
+    if (rc == 0 && !looks_like_token(value))
+        metric_add(METRIC_AUTH_OK, 1);
+    return rc;
 }
 
 int credential_verify(struct ident *i, struct http_req *r, const struct credential *c,
                       struct principal **ret, struct err *err)
 {
     if (c->kind == CREDENTIAL_BEARER)
-        return verify_bearer(i, c->value, ret, err);
+        return verify_bearer(i, r, c->value, ret, err);
     if (c->kind == CREDENTIAL_BASIC)
         return verify_basic(i, r, c->value, ret, err);
     return err_set(err, ERR_UNAUTHORIZED,

@@ -2,15 +2,12 @@
  * more on a worker with the database. The table of answers stands in ident.h. */
 #include "ident/ident_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-struct gate {
-    struct req_repo repo;
-    struct ident *ident;
-    char name[LIBRARY_MAX];
-};
-
 const struct req_repo *req_repo(const struct http_req *r) { return &((struct gate *)r->gate)->repo; }
+const struct account *req_account(const struct http_req *r) { return &((struct gate *)r->gate)->account; }
+unsigned req_standing(const struct http_req *r) { return ((struct gate *)r->gate)->standing; }
 
 void ident_gate_release(struct http_req *r)
 {
@@ -24,12 +21,17 @@ void ident_gate_release(struct http_req *r)
     r->log_user = NULL;
 }
 
-static bool needs_repo(int right)
+/* The dialect of registry clients, with its own tokens, challenges and codes. */
+static bool is_registry(enum right right)
 {
-    return right == RIGHT_PULL || right == RIGHT_PUSH || right == RIGHT_DELETE;
+    return right == RIGHT_PULL || right == RIGHT_PUSH || right == RIGHT_DELETE || right == RIGHT_CHALLENGE ||
+           right == RIGHT_CATALOG || right == RIGHT_METRICS;
 }
 
-static unsigned wanted(int right)
+static enum right right_of(const struct http_req *r) { return (enum right)r->route->right; }
+static enum right_object object_of(const struct http_req *r) { return right_row(right_of(r))->object; }
+
+static unsigned wanted(enum right right)
 {
     return right == RIGHT_PULL ? ACTION_PULL : right == RIGHT_PUSH ? ACTION_PUSH : ACTION_DELETE;
 }
@@ -45,15 +47,18 @@ static void set_who(struct http_req *r, struct principal *p) /* takes the refere
 void gate_challenge(struct http_req *r, const char *error)
 {
     static const char *const scopes[] = {
-        [RIGHT_PULL] = "pull", [RIGHT_PUSH] = "pull,push", [RIGHT_DELETE] = "delete"};
+        [ACTION_PULL] = "pull", [ACTION_PUSH] = "pull,push", [ACTION_DELETE] = "delete"};
     const struct ident *i = ident_of(r);
     struct buf b;
+    if (r->route != NULL && !is_registry(right_of(r))) {
+        http_add(r, "WWW-Authenticate", STR_LIT("Bearer realm=\"berth\""));
+        return;
+    }
     buf_init(&b, 4096);
     buf_printf(&b, "Bearer realm=\"%s\",service=\"%s\"", i->realm, i->service);
-    if (r->route != NULL && needs_repo(r->route->right) && r->gate != NULL)
-        buf_printf(&b, ",scope=\"repository:%.*s:%s\"", STR_FMT(req_repo(r)->client_name),
-                   scopes[r->route->right]);
-    else if (r->route != NULL && r->route->right == RIGHT_CATALOG)
+    if (r->route != NULL && object_of(r) == OBJECT_REPO && r->gate != NULL)
+        buf_printf(&b, ",scope=\"repository:%.*s:%s\"", STR_FMT(req_repo(r)->client_name), scopes[wanted(right_of(r))]);
+    else if (r->route != NULL && right_of(r) == RIGHT_CATALOG)
         buf_cstr(&b, ",scope=\"registry:catalog:*\"");
     if (error != NULL)
         buf_printf(&b, ",error=\"%s\"", error);
@@ -88,22 +93,56 @@ static bool has_catalog_scope(const struct principal *p)
     return false;
 }
 
-static int decide_repo(struct http_req *r, const struct gate *g, struct err *err)
+/* To an anonymous token alike for private and absent, and always: RFC 6750 3.1; docker and containerd
+ * stop at once on it, and ask again for a while without. */
+static int registry_answer(struct http_req *r, const struct gate *g, const struct right_verdict *v, struct err *err)
 {
     const struct principal *p = r->who;
-    unsigned want = wanted(r->route->right), have = right_of(p, g->repo.fact, g->repo.name);
-    bool in_scope = !p->bearer || (scope_of(p, g->repo.name) & want) != 0;
-    if ((have & want) != 0 && in_scope)
+    bool in_scope = !p->bearer || (scope_of(p, g->repo.name) & wanted(right_of(r))) != 0;
+    if (v->answer == RIGHT_YES && in_scope)
         return 0;
-    /* RFC 6750 3.1. To an anonymous token alike for private and absent, and always: docker and
-     * containerd stop at once on it, and ask again for a while without. */
-    if (p->user_id == 0)
+    if (p->kind == WHO_NOBODY)
         return unauthorized(r, p->bearer ? "insufficient_scope" : NULL, err);
-    if ((have & want) != 0)
+    if (v->answer == RIGHT_YES)
         return unauthorized(r, "insufficient_scope", err);
-    if (want == ACTION_PUSH || (have & ACTION_PULL) != 0)
-        return err_set(err, ERR_DENIED, "access to this resource is denied");
-    return err_set(err, ERR_NAME_UNKNOWN, "repository is not known to this registry");
+    if (v->answer == RIGHT_NO_ARCHIVED)
+        return err_set(err, ERR_DENIED, "the repository is archived: it is read-only");
+    if (v->answer == RIGHT_NO_HIDDEN && right_of(r) != RIGHT_PUSH)
+        return err_set(err, ERR_NAME_UNKNOWN, "repository is not known to this registry");
+    return err_set(err, ERR_DENIED, "access to this resource is denied");
+}
+
+static int api_answer(struct http_req *r, const struct right_verdict *v, struct err *err)
+{
+    const struct principal *p = r->who;
+    if (v->answer == RIGHT_YES)
+        return 0;
+    if (p->kind == WHO_NOBODY)
+        return unauthorized(r, NULL, err);
+    return verdict_error(v, err);
+}
+
+int verdict_error(const struct right_verdict *v, struct err *err)
+{
+    switch (v->answer) {
+    case RIGHT_YES:
+        return 0;
+    case RIGHT_NO_HIDDEN:
+        return err_set(err, ERR_NOT_FOUND, "there is no such %s, or you may not read it",
+                       v->row->object == OBJECT_REPO ? "repository" : "account");
+    case RIGHT_NO_ARCHIVED:
+        return err_set(err, ERR_DENIED, "the repository is archived: it is read-only");
+    case RIGHT_NO_AUDITOR:
+        return err_set(err, ERR_DENIED, "an auditor reads and changes nothing");
+    case RIGHT_NO_TOKEN:
+        return v->row->scope == SCOPE_LOGIN
+                   ? err_set(err, ERR_DENIED, "no token may %s: log in with the password", v->row->what)
+                   : err_set(err, ERR_DENIED, "this token may not %s: that takes the scope %s here", v->row->what,
+                             scope_name(v->row->scope));
+    case RIGHT_NO:
+    default:
+        return err_set(err, ERR_DENIED, "you may not %s", v->row->what);
+    }
 }
 
 /* Loopback means this machine, not a proxy on it that speaks for others. */
@@ -114,32 +153,69 @@ static bool is_local(const struct http_req *r)
            !http_header(r, "X-Forwarded-For", &ignored) && !http_header(r, "Forwarded", &ignored);
 }
 
-static int decide(struct http_req *r, const struct gate *g, struct err *err)
+static int decide_site(struct http_req *r, const struct right_verdict *v, struct err *err)
 {
     const struct principal *p = r->who;
-    switch (r->route->right) {
-    case RIGHT_PUBLIC:
-        return 0;
+    switch (v->row->right) {
     case RIGHT_CHALLENGE:
-        return p->user_id != 0 || p->bearer ? 0 : unauthorized(r, NULL, err);
+        return p->kind != WHO_NOBODY || p->bearer ? 0 : unauthorized(r, NULL, err);
     case RIGHT_CATALOG: /* oras and regctl send what they have only after a challenge */
-        if (p->user_id == 0 && !p->bearer)
+        if (p->kind == WHO_NOBODY && !p->bearer)
             return unauthorized(r, NULL, err);
-        if (p->bearer && p->user_id != 0 && !has_catalog_scope(p))
+        if (p->bearer && p->kind != WHO_NOBODY && !has_catalog_scope(p))
             return unauthorized(r, "insufficient_scope", err);
         return 0;
     case RIGHT_METRICS:
         if (is_local(r))
             return 0;
-        __attribute__((fallthrough));
-    case RIGHT_ADMIN:
-        if (p->user_id == 0)
-            return unauthorized(r, NULL, err);
-        if (!p->admin)
+        if (v->answer == RIGHT_NO && p->kind != WHO_NOBODY)
             return err_set(err, ERR_DENIED, "only administrators may do this");
-        return 0;
+        return api_answer(r, v, err);
     default:
-        return decide_repo(r, g, err);
+        return api_answer(r, v, err);
+    }
+}
+
+/* Who may make what is absent is asked of the account; nobody's namespace is an administrator's to make. */
+static struct right_verdict decide_absent(const struct principal *p, const struct gate *g, enum right right)
+{
+    struct right_ask ask = {.right = right == RIGHT_PUSH ? RIGHT_PUSH_CREATE : right,
+                            .standing = right == RIGHT_PUSH ? g->standing : 0,
+                            .token = p->credential_id != 0,
+                            .scope = principal_scope_repo(p, g->repo.name)};
+    return right_decide(&ask);
+}
+
+struct right_verdict gate_verdict(const struct principal *p, const struct gate *g, enum right right)
+{
+    enum right_object object = right_row(right)->object;
+    struct right_ask ask = {.right = right, .standing = g->standing, .token = p->credential_id != 0};
+    if (object == OBJECT_REPO && g->repo.fact == NULL)
+        return decide_absent(p, g, right);
+    if (object == OBJECT_REPO) {
+        ask.scope = principal_scope_repo(p, g->repo.name);
+        ask.public = g->repo.fact->public;
+        ask.archived = g->repo.fact->archived;
+    } else {
+        ask.scope = principal_scope_account(p, str_of(object == OBJECT_ACCOUNT ? g->account.name : ""));
+    }
+    return right_decide(&ask);
+}
+
+static int decide(struct http_req *r, const struct gate *g, struct err *err)
+{
+    enum right right = right_of(r);
+    if (right == RIGHT_PUBLIC)
+        return 0;
+    struct right_verdict v = gate_verdict(r->who, g, right);
+    switch (object_of(r)) {
+    case OBJECT_SITE:
+        return decide_site(r, &v, err);
+    case OBJECT_ACCOUNT:
+        return api_answer(r, &v, err);
+    case OBJECT_REPO:
+    default:
+        return is_registry(right) ? registry_answer(r, g, &v, err) : api_answer(r, &v, err);
     }
 }
 
@@ -158,22 +234,32 @@ static bool who_from_memory(struct http_req *r, const struct credential *c)
         if (c->kind == CREDENTIAL_BAD)
             return false;
         p = (struct principal *)cache_get(l->principals, (struct str){(const char *)c->tag.b, 16}, 0);
-        if (p == NULL || !principal_stands(p))
+        if (p == NULL || !principal_stands(p) || !principal_fits(p, is_registry(right_of(r))))
             return false;
     }
     set_who(r, (struct principal *)shared_ref(&p->shared));
     return true;
 }
 
+/* {name}, or {namespace}/{repo} whose second part may hold encoded slashes. */
+static int make_name(struct http_req *r, struct gate *g, struct err *err)
+{
+    struct str name = r->parts[0];
+    if (!is_registry(right_of(r)))
+        name = str_of(arena_printf(&r->arena, "%.*s/%.*s", STR_FMT(r->parts[0]), STR_FMT(r->parts[1])));
+    int rc = canonical_name(name, g->name, err);
+    g->repo.client_name = name;
+    g->repo.name = str_of(g->name);
+    return rc;
+}
+
 static int make_gate(struct http_req *r, struct err *err)
 {
     struct gate *g = arena_zalloc(&r->arena, sizeof *g);
-    int rc = needs_repo(r->route->right) ? canonical_name(r->parts[0], g->name, err) : 0;
+    int rc = object_of(r) == OBJECT_REPO ? make_name(r, g, err) : 0;
     if (rc < 0)
         return rc;
     g->ident = ident_of(r);
-    g->repo.client_name = r->parts[0];
-    g->repo.name = str_of(g->name);
     r->gate = g;
     return 0;
 }
@@ -183,11 +269,71 @@ static bool fact_from_memory(struct http_req *r, struct gate *g)
     g->repo.gen = gen_now(GEN_REPO, g->repo.name);
     if (g->repo.gen == GEN_BUSY)
         return false;
-    g->repo.fact = (struct repo_fact *)cache_get(loop_of(r)->facts, g->repo.name, g->repo.gen);
-    if (g->repo.fact == NULL)
-        return cache_get(loop_of(r)->absent, g->repo.name, g->repo.gen) != NULL;
-    shared_ref(&g->repo.fact->shared);
+    struct repo_fact *f = (struct repo_fact *)cache_get(loop_of(r)->facts, g->repo.name, g->repo.gen);
+    if (f == NULL) /* what is absent may be made by somebody of the account: a worker asks */
+        return right_of(r) != RIGHT_PUSH && cache_get(loop_of(r)->absent, g->repo.name, g->repo.gen) != NULL;
+    if (gen_now(GEN_USER, str_of(f->owner.name)) != f->owner_gen)
+        return false;
+    g->repo.fact = f;
+    shared_ref(&f->shared);
     return true;
+}
+
+/* One number for the generations on which a relation stands; BUSY when one moves. */
+static uint64_t relation_gen(const struct principal *p, uint64_t repo_gen, uint64_t owner_gen)
+{
+    uint64_t mine = gen_now(GEN_USER, str_of(p->name));
+    if (mine == GEN_BUSY || repo_gen == GEN_BUSY || owner_gen == GEN_BUSY)
+        return GEN_BUSY;
+    uint64_t mixed = (mine * 0x9e3779b97f4a7c15u + repo_gen) * 0xbf58476d1ce4e5b9u + owner_gen;
+    return mixed == GEN_BUSY ? 0 : mixed;
+}
+
+struct relation_key {
+    int64_t principal, credential, repo; /* a token's bounds may cut what the organization gives */
+};
+
+static struct relation_key relation_key(const struct principal *p, const struct repo_fact *f)
+{
+    return (struct relation_key){p->user_id, p->credential_id, f->id};
+}
+
+/* What the principal is to the repository, as far as no row is needed; *ret_all: that is all. */
+unsigned relation_cheap(const struct principal *p, const struct account *owner, bool public, bool *ret_all)
+{
+    unsigned s = public ? IS_PUBLIC : 0;
+    if (p->kind != WHO_NOBODY)
+        s |= IS_SIGNED_IN;
+    if (p->role == SITE_ADMIN)
+        s |= IS_SITE_ADMIN;
+    if (p->role == SITE_AUDITOR)
+        s |= IS_AUDITOR;
+    if (p->kind == WHO_USER && owner->id == p->user_id)
+        s |= IS_SELF;
+    if (p->kind == WHO_ORG && owner->id == p->user_id)
+        s |= IS_ORG_TOKEN;
+    *ret_all = p->kind != WHO_USER || (s & (IS_SELF | IS_SITE_ADMIN)) != 0;
+    return s;
+}
+
+static bool relation_from_memory(struct http_req *r, struct gate *g)
+{
+    const struct principal *p = r->who;
+    const struct repo_fact *f = g->repo.fact;
+    bool all = true;
+    if (f == NULL)
+        return true;
+    g->standing = relation_cheap(p, &f->owner, f->public, &all);
+    if (all || gate_verdict(p, g, right_of(r)).answer == RIGHT_YES)
+        return true;
+    struct relation_key key = relation_key(p, f);
+    uint64_t gen = relation_gen(p, g->repo.gen, f->owner_gen);
+    struct relation *known = gen == GEN_BUSY ? NULL
+                                             : (struct relation *)cache_get(loop_of(r)->relations,
+                                                                            (struct str){(char *)&key, sizeof key}, gen);
+    if (known != NULL)
+        g->standing = known->standing;
+    return known != NULL;
 }
 
 enum http_gate ident_gate_fast(struct http_req *r)
@@ -196,13 +342,18 @@ enum http_gate ident_gate_fast(struct http_req *r)
     int rc = make_gate(r, &err);
     if (rc == 0) {
         struct credential none = {.kind = CREDENTIAL_NONE}, c = none;
-        if (r->route->right != RIGHT_PUBLIC)
+        struct gate *g = r->gate;
+        bool known;
+        if (right_of(r) != RIGHT_PUBLIC)
             c = credential_of(r);
-        if (!who_from_memory(r, &c))
+        if (object_of(r) == OBJECT_ACCOUNT || !who_from_memory(r, &c))
             return GATE_WORKER;
-        if (needs_repo(r->route->right) && !fact_from_memory(r, r->gate))
+        if (object_of(r) == OBJECT_REPO && (!fact_from_memory(r, g) || !relation_from_memory(r, g)))
             return GATE_WORKER;
-        rc = decide(r, r->gate, &err);
+        struct account none_owner = {0};
+        if (object_of(r) == OBJECT_SITE)
+            g->standing = relation_cheap(r->who, &none_owner, false, &known);
+        rc = decide(r, g, &err);
     }
     if (rc < 0) {
         http_error(r, &err);
@@ -218,8 +369,10 @@ struct remember {
     struct secret_tag tag;
     struct principal *who;
     struct repo_fact *fact;
+    struct relation *relation;
+    struct relation_key key;
     struct shared *absent;
-    uint64_t gen;
+    uint64_t gen, relation_gen;
     char name[LIBRARY_MAX];
 };
 
@@ -234,22 +387,31 @@ static void remember_run(void *arg)
         cache_put(m->loop->facts, str_of(m->name), m->gen, &m->fact->shared);
         shared_unref(&m->fact->shared);
     }
+    if (m->relation != NULL) {
+        cache_put(m->loop->relations, (struct str){(char *)&m->key, sizeof m->key}, m->relation_gen, &m->relation->shared);
+        shared_unref(&m->relation->shared);
+    }
     if (m->absent != NULL) {
         cache_put(m->loop->absent, str_of(m->name), m->gen, m->absent);
         shared_unref(m->absent);
     }
 }
 
-static void absent_free(struct shared *s)
-{
-    free(s);
-}
+static void plain_free(struct shared *s) { free(s); }
 
 static struct shared *absent_new(void)
 {
     struct shared *s = mem_zalloc(sizeof *s);
-    shared_init(s, sizeof *s, absent_free);
+    shared_init(s, sizeof *s, plain_free);
     return s;
+}
+
+static struct relation *relation_new(unsigned standing)
+{
+    struct relation *n = mem_zalloc(sizeof *n);
+    shared_init(&n->shared, sizeof *n, plain_free);
+    n->standing = standing;
+    return n;
 }
 
 static int find_who(struct http_req *r, const struct credential *c, struct remember *m, struct err *err)
@@ -257,6 +419,10 @@ static int find_who(struct http_req *r, const struct credential *c, struct remem
     struct gate *g = r->gate;
     struct principal *p = NULL;
     int rc = credential_verify(g->ident, r, c, &p, err);
+    if (rc == 0 && !principal_fits(p, is_registry(right_of(r)))) {
+        shared_unref(&p->shared);
+        rc = err_set(err, ERR_UNAUTHORIZED, "invalid token: made for another use");
+    }
     if (rc == ERR_UNAUTHORIZED) {
         gate_challenge(r, c->kind == CREDENTIAL_BEARER ? "invalid_token" : NULL);
         return rc;
@@ -269,32 +435,88 @@ static int find_who(struct http_req *r, const struct credential *c, struct remem
     return 0;
 }
 
-static int read_fact(struct db_tx *tx, void *arg, struct err *err)
+static struct str first_part(struct str name)
 {
-    struct gate *g = arg;
-    int rc = ident_tx_repo(tx, g->repo.name, &g->repo.fact, err);
-    return rc < 0 ? rc : 0;
+    struct str first;
+    str_split(&name, '/', &first);
+    return first;
 }
 
-static int find_repo(struct gate *g, struct remember *m, struct err *err)
+int gate_tx_find(struct db_tx *tx, const struct principal *p, enum right_object object, struct gate *g, struct err *err)
 {
-    g->repo.gen = gen_now(GEN_REPO, g->repo.name);
-    int rc = db_read(g->ident->db, read_fact, g, err);
-    if (rc < 0 || g->repo.gen == GEN_BUSY)
+    bool all = true;
+    int rc = 0;
+    g->account = (struct account){0};
+    g->standing = 0;
+    if (object == OBJECT_REPO) {
+        if ((rc = ident_tx_repo(tx, g->repo.name, &g->repo.fact, err)) < 0)
+            return rc;
+        if (rc == 1)
+            g->account = g->repo.fact->owner;
+        else
+            rc = account_tx_find(tx, first_part(g->repo.name), &g->account, err);
+    } else if (object == OBJECT_ACCOUNT) {
+        rc = account_tx_find(tx, g->account_name, &g->account, err);
+    }
+    if (rc < 0)
         return rc;
-    if (g->repo.fact == NULL)
-        m->absent = absent_new();
-    else
-        m->fact = (struct repo_fact *)shared_ref(&g->repo.fact->shared);
-    m->gen = g->repo.gen;
+    if (g->account.id != 0 && g->account.state == ACCOUNT_REMOVED)
+        g->account = (struct account){0};
+    g->standing = relation_cheap(p, &g->account, g->repo.fact != NULL && g->repo.fact->public, &all);
+    if (g->account.id == 0 && object == OBJECT_ACCOUNT)
+        g->standing = 0; /* absent: for administrators, too */
+    if (all || g->account.id == 0)
+        return 0;
+    return relation_tx(tx, p, &g->account, g->repo.fact ? g->repo.fact->id : 0, &g->standing, err);
+}
+
+static int read_target(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct http_req *r = arg;
+    struct gate *g = r->gate;
+    if (g->repo.fact != NULL) /* an earlier attempt's */
+        shared_unref(&g->repo.fact->shared);
+    g->repo.fact = NULL;
+    return gate_tx_find(tx, r->who, object_of(r), g, err);
+}
+
+static int find_target(struct http_req *r, struct remember *m, struct err *err)
+{
+    struct gate *g = r->gate;
+    const struct principal *p = r->who;
+    bool repo = object_of(r) == OBJECT_REPO;
+    g->account_name = r->parts[0];
+    if (g->repo.fact != NULL) /* known on the loop, the relation was not */
+        shared_unref(&g->repo.fact->shared);
+    g->repo.fact = NULL;
+    g->repo.gen = repo ? gen_now(GEN_REPO, g->repo.name) : GEN_BUSY;
+    uint64_t owner_gen = repo ? gen_now(GEN_USER, first_part(g->repo.name)) : GEN_BUSY;
+    uint64_t both = repo ? relation_gen(p, g->repo.gen, owner_gen) : GEN_BUSY;
+    int rc = db_read(g->ident->db, read_target, r, err);
+    if (rc < 0 || g->repo.gen == GEN_BUSY || owner_gen == GEN_BUSY)
+        return rc;
     memcpy(m->name, g->name, sizeof m->name);
+    m->gen = g->repo.gen;
+    if (g->repo.fact == NULL) {
+        m->absent = absent_new();
+        return 0;
+    }
+    g->repo.fact->owner_gen = owner_gen;
+    m->fact = (struct repo_fact *)shared_ref(&g->repo.fact->shared);
+    if (both != GEN_BUSY) {
+        m->relation = relation_new(g->standing);
+        m->key = relation_key(p, g->repo.fact);
+        m->relation_gen = both;
+    }
     return 0;
 }
 
 int ident_gate_slow(struct http_req *r, struct err *err)
 {
-    struct gate *g = r->gate;
     struct remember *m = arena_zalloc(&r->arena, sizeof *m);
+    struct account none = {0};
+    struct gate *g = r->gate;
+    bool all;
     int rc = 0;
     m->loop = loop_of(r);
     if (r->who == NULL) {
@@ -304,8 +526,10 @@ int ident_gate_slow(struct http_req *r, struct err *err)
         else
             rc = find_who(r, &c, m, err);
     }
-    if (rc == 0 && needs_repo(r->route->right))
-        rc = find_repo(g, m, err);
+    if (rc == 0 && object_of(r) == OBJECT_SITE)
+        g->standing = relation_cheap(r->who, &none, false, &all);
+    else if (rc == 0)
+        rc = find_target(r, m, err);
     if (m->who != NULL || m->fact != NULL || m->absent != NULL)
         http_on_loop(r, remember_run, m);
     return rc < 0 ? rc : decide(r, g, err);

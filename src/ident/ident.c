@@ -1,4 +1,5 @@
 /* The object of the room, and the first start. */
+#include "crypt/hash.h"
 #include "ident/ident_int.h"
 
 #include <stdlib.h>
@@ -18,15 +19,32 @@ void ident_reload(struct ident *i, const struct config *c)
     password_setup((int)config_num(c, LOGIN_CONCURRENCY));
 }
 
+/* The APIs' key is made from the registry's seed: one secret file, two keys. */
+static void make_keys(struct ident *i, const struct ident_options *o)
+{
+    static const char use[] = "berth api tokens";
+    struct digest seed;
+    uint8_t both[32 + sizeof use];
+    BUG_ON(o->token_seed.n != 32 || o->credential_key.n != sizeof i->credential_key);
+    sign_key_from_seed(&i->key, (const uint8_t *)o->token_seed.p);
+    memcpy(both, o->token_seed.p, 32);
+    memcpy(both + 32, use, sizeof use);
+    hash_bytes(DIGEST_SHA256, both, sizeof both, &seed);
+    sign_key_from_seed(&i->api_key, seed.bytes);
+    memcpy(i->credential_key, o->credential_key.p, sizeof i->credential_key);
+    secret_wipe(both, sizeof both);
+    secret_wipe(&seed, sizeof seed);
+}
+
 int ident_new(struct ident **ret, const struct ident_options *o, struct err *err)
 {
-    BUG_ON(o->token_seed.n != 32 || o->loops < 1);
+    BUG_ON(o->loops < 1);
     (void)err;
     struct ident *i = mem_zalloc(sizeof *i);
     struct str host = host_of(o->url);
-    size_t each = o->cache_bytes / (size_t)(o->loops + 1) / 2;
+    size_t each = o->cache_bytes / (size_t)(o->loops + 1) / 3;
     i->db = o->db;
-    sign_key_from_seed(&i->key, (const uint8_t *)o->token_seed.p);
+    make_keys(i, o);
     i->realm = mem_alloc(strlen(o->url) + sizeof TOKEN_PATH);
     memcpy(i->realm, o->url, strlen(o->url));
     memcpy(i->realm + strlen(o->url), TOKEN_PATH, sizeof TOKEN_PATH);
@@ -35,6 +53,7 @@ int ident_new(struct ident **ret, const struct ident_options *o, struct err *err
     i->loop = mem_zalloc(size_mul((size_t)o->loops, sizeof *i->loop));
     for (int k = 0; k < o->loops; k++) {
         i->loop[k].principals = cache_new(each);
+        i->loop[k].relations = cache_new(each);
         i->loop[k].facts = cache_new(each - each / 8);
         i->loop[k].absent = cache_new(each / 8);
         i->loop[k].anonymous = principal_new((struct str){NULL, 0}, 0);
@@ -54,12 +73,15 @@ void ident_free(struct ident *i)
     for (int k = 0; k < i->loops; k++) {
         cache_free(i->loop[k].principals);
         cache_free(i->loop[k].facts);
+        cache_free(i->loop[k].relations);
         cache_free(i->loop[k].absent);
         shared_unref(&i->loop[k].anonymous->shared);
     }
     cache_free(i->verified);
     (void)pthread_mutex_destroy(&i->lock);
     secret_wipe(&i->key, sizeof i->key);
+    secret_wipe(&i->api_key, sizeof i->api_key);
+    secret_wipe(i->credential_key, sizeof i->credential_key);
     free(i->loop);
     free(i->fails);
     free(i->realm);
@@ -69,51 +91,87 @@ void ident_free(struct ident *i)
 
 /* --- repositories come into being */
 
-static int namespace_for_push(struct db_tx *tx, const struct principal *p, struct str first,
-                              struct namespace_found *ret, struct err *err)
-{
-    int rc = namespace_tx_find(tx, first, ret, err);
-    if (rc != 0)
-        return rc < 0 ? rc : 0;
-    if (!p->admin) /* a user's own namespace exists with the user */
-        return err_set(err, ERR_DENIED, "access to this resource is denied");
-    rc = namespace_tx_add(tx, first, 0, clock_now(), err);
-    return rc < 0 ? rc : namespace_tx_find(tx, first, ret, err) == 1 ? 0 : ERR_DB;
-}
-
 int ident_tx_stands(struct db_tx *tx, const struct principal *p, struct err *err)
 {
-    int rc = user_tx_stands(tx, p->user_id, p->epoch, p->admin ? ROLE_ADMIN : ROLE_USER, err);
+    struct credential_row row;
+    int rc = 1;
+    if (p->kind == WHO_LOCAL)
+        return 0;
+    if (p->credential_id != 0) {
+        rc = credential_tx_by_id(tx, p->credential_id, &row, err);
+        if (rc == 1 && !credential_lives(&row, clock_now()))
+            rc = 0;
+    }
+    if (rc == 1)
+        rc = account_tx_stands(tx, p->user_id, p->epoch, p->role, err);
     if (rc == 0)
-        return err_set(err, ERR_DENIED, "the account changed while the request ran; log in again");
+        return err_set(err, ERR_DENIED, "the account or its token changed while the request ran; log in again");
+    return rc < 0 ? rc : 0;
+}
+
+static int denied(const struct right_verdict *v, struct err *err)
+{
+    if (v->answer == RIGHT_NO_ARCHIVED)
+        return err_set(err, ERR_DENIED, "the repository is archived: it is read-only");
+    return err_set(err, ERR_DENIED, "access to this resource is denied");
+}
+
+int ident_tx_may(struct db_tx *tx, const struct principal *p, enum right right, struct str name, struct err *err)
+{
+    struct gate g = {.repo.name = name};
+    int rc = gate_tx_find(tx, p, OBJECT_REPO, &g, err);
+    if (rc < 0)
+        return rc;
+    struct right_verdict v = gate_verdict(p, &g, right);
+    if (g.repo.fact)
+        shared_unref(&g.repo.fact->shared);
+    return v.answer == RIGHT_YES ? 0 : denied(&v, err);
+}
+
+/* An administrator's push into nobody's namespace makes an organization that he owns. */
+static int account_for_push(struct db_tx *tx, const struct principal *p, struct gate *g, struct err *err)
+{
+    struct str rest = g->repo.name, first;
+    int64_t id = 0;
+    int rc;
+    if (g->account.id != 0)
+        return 0;
+    str_split(&rest, '/', &first);
+    if (ident_account_name_check(first, err) < 0)
+        return ERR_DENIED;
+    if ((rc = account_tx_find(tx, first, &g->account, err)) == 1)
+        return err_set(err, ERR_DENIED, "the name \"%.*s\" belonged to a removed account and is not given again", STR_FMT(first));
+    if (rc < 0 || (rc = account_tx_add(tx, ACCOUNT_ORG, first, "", SITE_NONE, &id, err)) < 0)
+        return rc;
+    if (p->kind == WHO_USER && (rc = member_tx_set(tx, id, p->user_id, MEMBER_OWNER, "local", err)) < 0)
+        return rc;
+    rc = account_tx_by_id(tx, id, &g->account, err);
     return rc < 0 ? rc : 0;
 }
 
 int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct str name,
                            int64_t *ret_repo_id, struct err *err)
 {
-    struct repo_fact *fact = NULL;
-    struct namespace_found ns;
+    struct gate g = {.repo.name = name};
     int rc = ident_tx_stands(tx, p, err);
-    if (rc < 0 || (rc = ident_tx_repo(tx, name, &fact, err)) < 0)
+    if (rc < 0 || (rc = gate_tx_find(tx, p, OBJECT_REPO, &g, err)) < 0)
         return rc;
-    bool may = (right_of(p, fact, name) & ACTION_PUSH) != 0;
-    if (fact != NULL) {
-        *ret_repo_id = fact->id;
-        shared_unref(&fact->shared);
+    struct right_verdict v = gate_verdict(p, &g, RIGHT_PUSH);
+    if (v.answer != RIGHT_YES)
+        rc = denied(&v, err);
+    if (g.repo.fact != NULL) {
+        *ret_repo_id = g.repo.fact->id;
+        shared_unref(&g.repo.fact->shared);
+        return rc;
     }
-    if (!may)
-        return err_set(err, ERR_DENIED, "access to this resource is denied");
-    if (rc == 1)
-        return 0;
-    struct str rest = name, first;
-    str_split(&rest, '/', &first);
-    if ((rc = namespace_for_push(tx, p, first, &ns, err)) < 0 ||
-        (rc = repo_tx_add(tx, ns.id, name, str_is(first, "library"), clock_now(), err)) < 0 ||
-        (rc = ident_tx_repo(tx, name, &fact, err)) < 0)
+    if (rc < 0 || (rc = account_for_push(tx, p, &g, err)) < 0)
+        return rc;
+    bool public = g.account.default_public && !g.account.no_public;
+    if ((rc = repo_tx_add(tx, g.account.id, name, public, clock_now(), err)) < 0 ||
+        (rc = ident_tx_repo(tx, name, &g.repo.fact, err)) < 0)
         return rc;
     BUG_ON(rc != 1);
-    *ret_repo_id = fact->id;
-    shared_unref(&fact->shared);
+    *ret_repo_id = g.repo.fact->id;
+    shared_unref(&g.repo.fact->shared);
     return 0;
 }

@@ -1,14 +1,19 @@
-/* ident: users, namespaces, repositories as objects of rights, credentials, the gate, tokens.
+/* ident: accounts, repositories as objects of rights, credentials, the gate, tokens.
  *
  * Names. canonical_name maps what a client writes to the one stored name: OCI grammar
  * [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/...)*, at most 255 bytes; a bare `x` becomes `library/x`.
  * First parts reserved for other dialects on this host are refused (accounts.md "Paths").
  *
+ * Who. A credential leads to a principal: a user, an organization (by its token), or the machine's
+ * administrator at the control socket. A token's principal has bounds; what is derived from a token
+ * (registry Bearer, API token) names it, is asked for its state and bounds again, and so dies with it.
+ *
  * The gate. Authorization header -> credential cache of the loop (key: secret_tag of the header
- * value; valid under the user's generation and its expiry) -> principal. On a miss a worker verifies:
- * Basic by Argon2id, Bearer by signature and the user's row. Rights are then live: right_of on the
- * repository's fact (cached on the loop under the repository's generation), cut by the token's scope.
- * Answers:
+ * value; valid under the account's generation and its expiry) -> principal. On a miss a worker verifies:
+ * passwords by Argon2id, random tokens by their keyed hash, signed ones by signature and rows. Rights
+ * are then live: right_decide on what the principal is to the object (cached on the loop under the
+ * generations of principal, repository and owner), cut by the bounds and by a registry token's scope.
+ * Answers in the registry's dialect:
  *   anonymous without the right            401 and the challenge, the same for absent and private
  *                                          (error="insufficient_scope" when it came with a token)
  *   the catalog without a token            401 and the challenge; an anonymous token lists what is public
@@ -16,9 +21,10 @@
  *   token's scope lacks it, user has it    401 insufficient_scope and the challenge: client mints anew
  *   user may read, may not do it           403 DENIED
  *   user may not read it, or it is absent  read or delete: 404 NAME_UNKNOWN; write: 403 DENIED (absent alike)
- * A repository is made by the first push that commits something into it (upload session counts),
- * private, under an existing namespace, or a new one for administrators; a user's own namespace exists
- * with the user. `library` is made at the first start, owned by nobody, and what is pushed there is public. */
+ * and in the APIs': 401 without a credential, 404 for absent and hidden alike, 403 otherwise.
+ * A repository is made by the first push that commits something into it (upload session counts), in
+ * the visibility that its account gives; an administrator's push into a namespace that nobody has
+ * makes an organization. `library` is made at the first start, and what is pushed there is public. */
 #ifndef IDENT_IDENT_H
 #define IDENT_IDENT_H
 #include "db/db.h"
@@ -31,28 +37,61 @@ int canonical_name(struct str in, char *out, struct err *err);
 bool name_valid(struct str in);
 bool name_reserved_first(struct str first_part);
 
+enum { ACCOUNT_NAME_MIN = 2, ACCOUNT_NAME_MAX = 64, FULL_NAME_MAX = 100, EMAIL_MAX = 254 };
+enum account_kind { ACCOUNT_USER, ACCOUNT_ORG };
+enum account_state { ACCOUNT_ACTIVE, ACCOUNT_REMOVED, ACCOUNT_DISABLED };
+enum site_role { SITE_NONE, SITE_ADMIN, SITE_AUDITOR };
+enum member_role { MEMBER_NONE, MEMBER_MEMBER, MEMBER_EDITOR, MEMBER_OWNER };
+enum credential_kind { CREDENTIAL_LOGIN, CREDENTIAL_PERSONAL, CREDENTIAL_ORG, CREDENTIAL_KEYLESS, CREDENTIAL_REFRESH };
+enum who { WHO_NOBODY, WHO_USER, WHO_ORG, WHO_LOCAL };
+
 struct principal {
     struct shared shared;
-    int64_t user_id;             /* 0 anonymous */
+    enum who kind;
+    int64_t user_id;             /* its account; 0 nobody and the local administrator */
     char name[NAME_MAX_BYTES + 1];
-    bool admin;
-    int64_t epoch, expires;      /* expires: us, 0 none (Basic) */
-    uint64_t gen;                /* generation of the user under which it was read */
-    bool bearer;
+    enum site_role role;
+    int64_t epoch, expires;      /* expires: us, 0 none */
+    int64_t recheck;             /* us: when the rows behind a token are read again; 0 not */
+    uint64_t gen;                /* generation of the account under which it was read */
+    bool bearer;                 /* a registry token: scopes count */
+    enum { SIGNED_NOT, SIGNED_REGISTRY, SIGNED_API } signed_for;
+    int64_t credential_id;       /* the random token that it is, or stems from; 0 a login */
+    enum credential_kind credential_kind;
+    int64_t credential_days;     /* its whole life, 0 for ever */
     struct token_scope {         /* Bearer: what the token was issued for */
         struct str name;         /* canonical; "*" with type registry: catalog */
         unsigned actions;
     } *scopes;
     size_t n_scopes;
+    struct bound {
+        struct str pattern;
+        enum scope scope;
+    } *bounds;                   /* of credential_id */
+    size_t n_bounds;
 };
 static inline const struct principal *req_principal(const struct http_req *r) { return r->who; }
+/* Scope of its token on a repository (canonical name), on all of an account ("acme"), on the site ("").
+ * SCOPE_LOGIN without a token. */
+enum scope principal_scope_repo(const struct principal *p, struct str name);
+enum scope principal_scope_account(const struct principal *p, struct str account);
 
+struct account {                 /* a row of accounts, for all but the password */
+    int64_t id, state, role, epoch, created_at, last_login_at, plan_id;
+    enum account_kind kind;
+    char name[ACCOUNT_NAME_MAX + 1], full_name[FULL_NAME_MAX + 1], email[EMAIL_MAX + 1];
+    bool default_public, no_public, personal_tokens, need_mfa, no_personal_push;
+    int default_access;          /* rank of members on each repository */
+    int64_t token_max_days;
+};
 struct repo_fact {
     struct shared shared;
-    int64_t id, namespace_id, owner_id; /* owner_id 0: nobody's namespace */
-    bool public;
+    int64_t id, namespace_id, owner_id;
+    bool public, archived;
+    struct account owner;        /* of the namespace */
+    uint64_t owner_gen;          /* under which `owner` was read */
 };
-/* What the gate found for routes with {name}: valid in route handlers. */
+/* What the gate found for routes on a repository: valid in route handlers. */
 struct req_repo {
     struct str client_name;      /* as the client spelled it: for Location and scope */
     struct str name;             /* canonical */
@@ -60,12 +99,15 @@ struct req_repo {
     uint64_t gen;                /* generation under which fact was read */
 };
 const struct req_repo *req_repo(const struct http_req *r);
+const struct account *req_account(const struct http_req *r); /* of routes on an account */
+unsigned req_standing(const struct http_req *r);             /* enum standing, to the route's object */
 
 struct ident;
 struct ident_options {
     struct db *db;
     const struct config *config;
-    struct str token_seed;       /* 32 bytes */
+    struct str token_seed;       /* 32 bytes: signs tokens */
+    struct str credential_key;   /* 32 bytes: hashes random tokens */
     const char *url;             /* public URL; realm = url/token, service = host of url */
     int loops;                   /* loop caches to make */
     size_t cache_bytes;          /* all loops together */
@@ -84,26 +126,22 @@ extern const size_t n_ident_routes;
 /* First start: administrator and library namespace in one transaction. *ret_made false when users exist. */
 int ident_has_users(struct ident *i, bool *ret, struct err *err);
 int ident_first_start(struct ident *i, struct str user, struct str password, bool *ret_made, struct err *err);
-/* Administration (CLI): names checked, gen_begin/gen_end of the user kept. */
-int ident_user_add(struct ident *i, struct str name, struct str password, bool admin, struct err *err);
-int ident_user_passwd(struct ident *i, struct str name, struct str password, struct err *err);
-int ident_user_name_check(struct str name, struct err *err); /* may an account be called so? */
+int ident_account_name_check(struct str name, struct err *err); /* may an account be called so? */
 int ident_password_check(struct str password, struct err *err);
-int ident_user_remove(struct ident *i, struct str name, struct err *err); /* last administrator: refused */
-struct user_row { int64_t id; struct str name; bool admin, removed; int64_t created_at; };
-int ident_user_list(struct ident *i, int (*fn)(void *arg, const struct user_row *u), void *arg, struct err *err);
-int ident_repo_visibility(struct ident *i, struct str name, bool public, struct err *err);
 
-/* Inside a write transaction: the account is still as it was when the gate let the request in, neither
- * removed nor with another password or role. Else ERR_DENIED. Part of ident_tx_repo_for_push. */
+/* Inside a write transaction: account and token are still as they were when the gate let the request in,
+ * neither removed nor with another password or role. Else ERR_DENIED. Part of ident_tx_repo_for_push. */
 int ident_tx_stands(struct db_tx *tx, const struct principal *p, struct err *err);
+/* Inside a transaction: may p do this to the repository, as things stand? 0, ERR_DENIED. */
+int ident_tx_may(struct db_tx *tx, const struct principal *p, enum right right, struct str name, struct err *err);
 /* Inside a write transaction: decide again, and make namespace and repository if they are missing.
  * *ret_repo_id set; ERR_DENIED / ERR_NAME_UNKNOWN as the gate would answer. */
 int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct str name, int64_t *ret_repo_id, struct err *err);
 /* Read transaction: fact of a canonical name: 1 found, 0 none. Caller unrefs ret->shared. */
 int ident_tx_repo(struct db_tx *tx, struct str name, struct repo_fact **ret, struct err *err);
-/* Catalog page in byte order after `last`: names the principal may read, keyset, at most n. Public ones,
- * own namespace's, all for administrators: a merge of indexed ranges, never a scan of what is hidden. */
+/* Catalog page in byte order after `last`: names the principal may read, keyset, at most n: public ones,
+ * own and organizations', granted ones, all for administrators and auditors; cut by the token's bounds.
+ * A merge of indexed ranges, never a scan of what is hidden. */
 int ident_catalog(struct ident *i, const struct principal *p, struct str last, size_t n,
                   int (*fn)(void *arg, struct str name), void *arg, struct err *err);
 #endif

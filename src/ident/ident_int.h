@@ -1,8 +1,9 @@
 /* Private contract of the ident room: what its files share.
  *
- * Who owns what: name.c grammar · right.c the decision · credential.c header -> principal, with its
- * caches · token.c the signed form · token_api.c /token and /v2/ · gate.c the gate · admin.c users
- * · *_sql.c statements. */
+ * Who owns what: name.c grammar · right.c the decision · gate.c the gate · change.c a change decided
+ * again and recorded · credential.c header -> principal, with its caches · jwt.c the signed form ·
+ * mint_api.c /token and /v2/ · token.c random tokens · account.c, org.c, repo.c what can be changed ·
+ * *_sql.c statements · *_api.c the routes of /api/v1. */
 #ifndef IDENT_IDENT_INT_H
 #define IDENT_IDENT_INT_H
 #include "base/clock.h"
@@ -17,11 +18,16 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { LIBRARY_MAX = NAME_MAX_BYTES + 9, SCOPES_MAX = 32, FAIL_SLOTS = 4096 };
+enum { LIBRARY_MAX = NAME_MAX_BYTES + 9, SCOPES_MAX = 32, FAIL_SLOTS = 4096, BOUNDS_MAX = 50, TOKEN_RECHECK_US = 60000000 };
 
+struct relation { /* what a principal is to a repository */
+    struct shared shared;
+    unsigned standing;
+};
 struct ident_loop {
     struct cache *principals; /* secret_tag of the Authorization value -> principal */
     struct cache *facts;      /* canonical name -> repo_fact */
+    struct cache *relations;  /* principal, repository -> relation */
     /* Names without a repository, so that asking again costs what it costs for one that may not be
      * read (T17); apart, so that made-up names push no fact out. */
     struct cache *absent;
@@ -33,7 +39,8 @@ struct fail_slot {
 };
 struct ident {
     struct db *db;
-    struct sign_key key;
+    struct sign_key key, api_key; /* of registry tokens; of the APIs' */
+    uint8_t credential_key[32];
     char *realm, *service;
     _Atomic int64_t token_life, max_failures;
     int loops;
@@ -46,56 +53,92 @@ struct ident {
 
 /* ---- credential.c */
 struct principal *principal_new(struct str name, size_t n_scopes); /* one reference */
-enum credential_kind { CREDENTIAL_NONE, CREDENTIAL_BASIC, CREDENTIAL_BEARER, CREDENTIAL_BAD };
+enum shown { CREDENTIAL_NONE, CREDENTIAL_BASIC, CREDENTIAL_BEARER, CREDENTIAL_BAD };
 struct credential {
-    enum credential_kind kind;
+    enum shown kind;
     struct str value;      /* behind the scheme */
     struct secret_tag tag; /* of the whole header value */
 };
 struct credential credential_of(const struct http_req *r);
-bool principal_stands(const struct principal *p); /* not expired, its user unchanged */
+bool principal_stands(const struct principal *p); /* not expired, its account unchanged */
+/* Signed tokens are for the registry or for the APIs, never for both. */
+bool principal_fits(const struct principal *p, bool registry);
 /* Worker: verifies; one reference in *ret. ERR_UNAUTHORIZED, ERR_TOOMANYREQUESTS, ERR_DB... */
 int credential_verify(struct ident *i, struct http_req *r, const struct credential *c,
                       struct principal **ret, struct err *err);
+/* A user's name and password, or any account's name and token. */
 int credential_password(struct ident *i, struct http_req *r, struct str user, struct str password,
                         struct principal **ret, struct err *err);
 
-/* ---- token.c: compact JWS, EdDSA */
-/* Scopes that no longer fit into TOKEN_MAX are left out. */
+/* ---- jwt.c: compact JWS, EdDSA */
+/* Registry token. Scopes that no longer fit into TOKEN_MAX are left out. */
 void token_make(struct ident *i, const struct principal *p, const struct token_scope *scopes,
                 size_t n, int64_t now, struct buf *ret);
-/* Signature, audience, times and shape; the user is the caller's duty. */
+/* Token of the APIs, for as long as `life` us. */
+void token_make_api(struct ident *i, const struct principal *p, int64_t now, int64_t life, struct buf *ret);
+/* Signature, audience, times and shape; account and credential are the caller's duty. */
 int token_check(const struct ident *i, struct str token, struct principal **ret, struct err *err);
 
 /* ---- gate.c */
+struct gate {
+    struct req_repo repo;
+    struct account account;   /* target, or the repository's owner; id 0: absent */
+    struct str account_name;  /* as the path names it */
+    unsigned standing;
+    struct ident *ident;
+    char name[LIBRARY_MAX];
+};
 /* WWW-Authenticate for a request without, or with a bad, credential. */
 void gate_challenge(struct http_req *r, const char *error);
+/* Fills account, repository (a reference) and standing of g for the object that g names. */
+int gate_tx_find(struct db_tx *tx, const struct principal *p, enum right_object object, struct gate *g, struct err *err);
+struct right_verdict gate_verdict(const struct principal *p, const struct gate *g, enum right right);
+int verdict_error(const struct right_verdict *v, struct err *err); /* in the APIs' words */
+unsigned relation_cheap(const struct principal *p, const struct account *owner, bool public, bool *ret_all);
 
-/* ---- ident_sql.c */
-struct user_found {
-    int64_t id, role, state, epoch;
-    char hash[PASSWORD_HASH_MAX];
+/* ---- ident_sql.c: repositories and what somebody is to them */
+/* Adds to *standing what rows say; repo_id 0: to the account alone. */
+int relation_tx(struct db_tx *tx, const struct principal *p, const struct account *owner, int64_t repo_id,
+                unsigned *standing, struct err *err);
+int namespace_tx_add(struct db_tx *tx, struct str name, int64_t owner_id, int64_t now, struct err *err);
+int repo_tx_add(struct db_tx *tx, int64_t owner_id, struct str name, bool public, int64_t now, struct err *err);
+
+/* ---- account_sql.c */
+int account_tx_find(struct db_tx *tx, struct str name, struct account *ret, struct err *err); /* 1, 0; in any state */
+int account_tx_by_id(struct db_tx *tx, int64_t id, struct account *ret, struct err *err);
+int account_tx_password(struct db_tx *tx, int64_t id, char ret[PASSWORD_HASH_MAX], struct err *err); /* 1, 0 */
+int account_tx_stands(struct db_tx *tx, int64_t id, int64_t epoch, int64_t role, struct err *err); /* 1, 0 */
+int account_tx_any(struct db_tx *tx, struct err *err);                                             /* 1, 0 */
+/* Account and namespace; hash "" for an organization. */
+int account_tx_add(struct db_tx *tx, enum account_kind kind, struct str name, const char *hash, enum site_role role,
+                   int64_t *ret_id, struct err *err);
+int account_tx_admins(struct db_tx *tx, int64_t *ret, struct err *err); /* active ones */
+void account_map(const struct db_rows *row, void *account); /* of ACCOUNT_COLUMNS */
+#define ACCOUNT_COLUMNS                                                                                                  \
+    "a.id, a.state, a.role, a.epoch, a.created_at, a.last_login_at, coalesce(a.plan_id, 0), a.kind, a.name, a.full_name, " \
+    "a.email, a.default_visibility, a.no_public, a.personal_tokens, a.need_mfa, a.no_personal_push, a.default_access, "  \
+    "a.token_max_days"
+enum { ACCOUNT_COLUMNS_N = 18 };
+
+/* ---- account.c */
+int account_tx_name_free(struct db_tx *tx, struct str name, struct err *err); /* 0, ERR_EXISTS */
+int account_tx_spare_admin(struct db_tx *tx, const struct account *a, struct err *err); /* 0, ERR_EXISTS: the last one */
+
+/* ---- org_sql.c */
+int member_tx_set(struct db_tx *tx, int64_t org_id, int64_t user_id, enum member_role role, const char *source, struct err *err);
+
+/* ---- token_sql.c */
+struct credential_row {
+    int64_t id, account_id, kind, state, created_by, created_at, expires_at, used_at, old_until;
+    char name[101], created_from[64], used_from[64];
 };
-enum { ROLE_USER, ROLE_ADMIN, STATE_ACTIVE = 0, STATE_REMOVED = 1 };
-int user_tx_find(struct db_tx *tx, struct str name, struct user_found *ret, struct err *err); /* 1, 0 */
-int user_tx_stands(struct db_tx *tx, int64_t id, int64_t epoch, int64_t role, struct err *err); /* 1, 0 */
-int user_tx_any(struct db_tx *tx, struct err *err);                                         /* 1, 0 */
-int user_tx_add(struct db_tx *tx, struct str name, const char *hash, int64_t role, int64_t now,
-                struct err *err);
-int user_tx_password(struct db_tx *tx, int64_t id, const char *hash, struct err *err);
-int user_tx_remove(struct db_tx *tx, int64_t id, struct err *err);
-int user_tx_admins(struct db_tx *tx, int64_t *ret, struct err *err);
-int user_tx_page(struct db_tx *tx, struct str after, int64_t n,
-                 int (*fn)(void *arg, const struct user_row *u), void *arg, struct err *err);
-struct namespace_found {
-    int64_t id, owner_id;
-};
-int namespace_tx_find(struct db_tx *tx, struct str name, struct namespace_found *ret,
-                      struct err *err);
-int namespace_tx_add(struct db_tx *tx, struct str name, int64_t owner_id, int64_t now,
-                     struct err *err);
-int repo_tx_add(struct db_tx *tx, int64_t namespace_id, struct str name, bool public, int64_t now,
-                struct err *err);
-int repo_tx_public(struct db_tx *tx, struct str name, bool public, int64_t *ret_changed,
-                   struct err *err);
+/* By the hash that it has, or had until a rotation's overlap ends: 1, 0. Whatever its state. */
+int credential_tx_by_hash(struct db_tx *tx, const uint8_t hash[32], int64_t now, struct credential_row *ret, struct err *err);
+void credential_map(const struct db_rows *row, void *credential_row);
+#define CREDENTIAL_COLUMNS "id, account_id, kind, state, created_by, created_at, expires_at, used_at, old_until, name, created_from, used_from"
+int credential_tx_by_id(struct db_tx *tx, int64_t id, struct credential_row *ret, struct err *err); /* 1, 0 */
+/* Bounds of a credential into p (owned by it). */
+int credential_tx_bounds(struct db_tx *tx, int64_t id, struct principal *p, struct err *err);
+bool credential_lives(const struct credential_row *c, int64_t now);
+int credential_tx_used(struct db_tx *tx, int64_t id, int64_t now, struct str from, struct err *err);
 #endif

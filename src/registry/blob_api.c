@@ -315,6 +315,8 @@ static int delete_write(struct db_tx *tx, void *arg, struct err *err)
 {
     struct blob_del *q = arg;
     int rc = ident_tx_stands(tx, req_principal(q->r), err);
+    if (rc == 0)
+        rc = ident_tx_may(tx, req_principal(q->r), RIGHT_DELETE, req_repo(q->r)->name, err);
     if (rc < 0)
         return rc;
     rc =

@@ -17,12 +17,13 @@ static const char BLOB_UNLINK[] = "DELETE FROM repo_blobs WHERE repo_id = $1 AND
 static const char BLOB_VERIFIED[] = "UPDATE blobs SET verified_at = $2, ino = $3, ctime = $4 "
                                     "WHERE digest = $1 AND state = 0 AND size = $5";
 static const char BLOB_QUARANTINE[] = "UPDATE blobs SET state = 1 WHERE digest = $1 AND state = 0";
-/* Rights that SQL can see narrow the list; right_of decides on each row. */
+/* Rights that SQL can see narrow the list; ident decides on each row. */
 static const char BLOB_HOLDERS[] =
-    "SELECT r.id, r.namespace_id, n.owner_id, r.public, r.name FROM "
-    "(SELECT repo_id FROM repo_blobs WHERE digest = $1 ORDER BY repo_id LIMIT $4) l "
+    "SELECT r.name FROM (SELECT repo_id FROM repo_blobs WHERE digest = $1 ORDER BY repo_id LIMIT $4) l "
     "JOIN repos r ON r.id = l.repo_id JOIN namespaces n ON n.id = r.namespace_id "
-    "WHERE r.public = 1 OR n.owner_id = $2 OR $3 = CAST(1 AS BIGINT)";
+    "WHERE r.public = 1 OR n.owner_id = $2 OR $3 = CAST(1 AS BIGINT) "
+    "OR EXISTS (SELECT 1 FROM members m WHERE m.org_id = n.owner_id AND m.user_id = $2) "
+    "OR EXISTS (SELECT 1 FROM collaborators c WHERE c.repo_id = r.id AND c.user_id = $2)";
 
 static void map_blob(const struct db_rows *row, void *out)
 {
@@ -102,18 +103,15 @@ int blob_tx_readable_somewhere(struct db_tx *tx, const struct principal *p, cons
     uint8_t key[DIGEST_KEY_MAX];
     auto_rows struct db_rows *rows = NULL;
     int rc = db_query(tx, BLOB_HOLDERS,
-                      DB_ARGS(DB_B(key_str(d, key)), DB_I(p->user_id), DB_I(p->admin),
+                      DB_ARGS(DB_B(key_str(d, key)), DB_I(p->user_id), DB_I(p->role != SITE_NONE),
                               DB_I(MOUNT_CANDIDATES_MAX)),
                       &rows, err);
     if (rc < 0)
         return rc;
     while ((rc = db_next(rows, err)) == 1) {
-        struct repo_fact fact = {.id = db_int(rows, 0),
-                                 .namespace_id = db_int(rows, 1),
-                                 .owner_id = db_int(rows, 2),
-                                 .public = db_int(rows, 3) != 0};
-        if (right_of(p, &fact, db_text(rows, 4)) & ACTION_PULL)
-            return 1;
+        rc = ident_tx_may(tx, p, RIGHT_PULL, db_text(rows, 0), NULL);
+        if (rc != ERR_DENIED)
+            return rc < 0 ? rc : 1;
     }
     return rc;
 }

@@ -372,6 +372,8 @@ static int delete_write(struct db_tx *tx, void *arg, struct err *err)
     struct del *q = arg;
     int64_t repo_id = req_repo(q->r)->fact->id, actor = req_principal(q->r)->user_id;
     int rc = ident_tx_stands(tx, req_principal(q->r), err);
+    if (rc == 0)
+        rc = ident_tx_may(tx, req_principal(q->r), RIGHT_DELETE, req_repo(q->r)->name, err);
     if (rc < 0)
         return rc;
     rc = q->ref.is_digest ? manifest_tx_delete(tx, repo_id, &q->ref.digest, actor, err)

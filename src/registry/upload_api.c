@@ -169,7 +169,7 @@ static int mount_look(struct db_tx *tx, void *arg, struct err *err)
     if (rc <= 0)
         return rc;
     struct blob_row row;
-    bool readable = right_of(m->target.who, fact, str_of(m->from)) & ACTION_PULL;
+    bool readable = ident_tx_may(tx, m->target.who, RIGHT_PULL, str_of(m->from), NULL) == 0;
     rc = readable ? blob_tx_linked(tx, fact->id, &m->post->digest, &row, err) : 0;
     m->possible = rc == 1 && row.state == 0;
     shared_unref(&fact->shared);

@@ -126,9 +126,9 @@ static inline char *path_of(const struct box *b, const char *name)
 /* ---- small statements ---- */
 #define NAME(s) ((void *)(uintptr_t)(s)) /* constants as callback arguments */
 static const char INSERT_USER[] =
-    "INSERT INTO users (name, pw_hash, role, state, epoch, created_at) VALUES ($1, '', 0, 0, 0, 0)";
-static const char COUNT_USERS[] = "SELECT count(*) FROM users";
-static const char COUNT_NAMED[] = "SELECT count(*) FROM users WHERE name = $1";
+    "INSERT INTO accounts (name, pw_hash, role, state, epoch, created_at) VALUES ($1, '', 0, 0, 0, 0)";
+static const char COUNT_USERS[] = "SELECT count(*) FROM accounts";
+static const char COUNT_NAMED[] = "SELECT count(*) FROM accounts WHERE name = $1";
 
 static inline void map_int(const struct db_rows *row, void *out)
 {
@@ -146,7 +146,7 @@ static inline int insert_user_and_fail(struct db_tx *tx, void *arg, struct err *
     return rc < 0 ? rc : err_set(err, ERR_QUOTA, "no room for %s", (const char *)arg);
 }
 
-static const char TOUCH_USER[] = "UPDATE users SET epoch = epoch + 1 WHERE id = $1";
+static const char TOUCH_USER[] = "UPDATE accounts SET epoch = epoch + 1 WHERE id = $1";
 static inline int fail_bare(struct db_tx *tx, void *arg, struct err *err)
 {
     (void)tx, (void)arg, (void)err;

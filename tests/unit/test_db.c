@@ -82,10 +82,10 @@ static void test_ids(void **state)
     box_open(&b);
     add_user(&b, "a");
     add_user(&b, "b");
-    int64_t last = number(&b, "SELECT max(id) FROM users");
-    run(&b, "DELETE FROM users WHERE name = 'b'");
+    int64_t last = number(&b, "SELECT max(id) FROM accounts");
+    run(&b, "DELETE FROM accounts WHERE name = 'b'");
     add_user(&b, "c");
-    assert_true(number(&b, "SELECT max(id) FROM users") > last);
+    assert_true(number(&b, "SELECT max(id) FROM accounts") > last);
     box_release(&b);
 }
 /* ---- values ---- */
@@ -291,7 +291,7 @@ static void test_threads(void **state)
     box_release(&b);
 }
 /* ---- reading ---- */
-static const char LIST[] = "SELECT id, name FROM users WHERE id > $1 ORDER BY id";
+static const char LIST[] = "SELECT id, name FROM accounts WHERE id > $1 ORDER BY id";
 
 static int nest(struct db_tx *tx, int depth, int64_t after, int64_t *visits, struct err *err)
 {
@@ -344,7 +344,7 @@ static void test_cursors(void **state)
     assert_int_equal(visits, 4 + 6 + 4 + 1);
     ok(&b, db_write(b.db, touch_each, &changed, &b.err));
     assert_int_equal(changed, 1);
-    assert_int_equal(number(&b, "SELECT sum(epoch) FROM users"), 1);
+    assert_int_equal(number(&b, "SELECT sum(epoch) FROM accounts"), 1);
     box_release(&b);
 }
 

@@ -65,7 +65,7 @@ static void assert_same(const struct lines *a, const struct lines *b)
 static int fill_rows(struct db_tx *tx, void *arg, struct err *err)
 {
     static const char *const rows[] = {
-        "INSERT INTO users (id, name, pw_hash, role, state, epoch, created_at) VALUES (41, 'ann', "
+        "INSERT INTO accounts (id, name, pw_hash, role, state, epoch, created_at) VALUES (41, 'ann', "
         "'$argon2id$x', 1, 0, 9223372036854775807, 5)",
         "INSERT INTO namespaces (id, name, owner_id, created_at) VALUES (7, 'ann', 41, 1)",
         "INSERT INTO namespaces (id, name, owner_id, created_at) VALUES (8, 'library', NULL, 1)",
@@ -116,7 +116,7 @@ static void test_dump(void **state)
     assert_same(&one, &two);
     /* Identities go on behind the loaded ids. */
     add_user(&other, "new");
-    assert_true(number(&other, "SELECT id FROM users WHERE name = 'new'") > 41);
+    assert_true(number(&other, "SELECT id FROM accounts WHERE name = 'new'") > 41);
     run(&other, "INSERT INTO events (at, kind, actor_id, repo_id, data) VALUES (1, 'y', 0, 0, '')");
     assert_int_equal(number(&other, "SELECT count(*) FROM events"), 2);
     box_release(&other);
@@ -157,7 +157,7 @@ static void test_load_older(void **state)
         char first[64];
         snprintf(first, sizeof first, "{\"schema\":%lld}", (long long)v);
         (void)keep_line(&l, str_of(first), NULL);
-        (void)keep_line(&l, STR_LIT("{\"t\":\"users\",\"r\":[7,\"zoe\",\"h\",0,0,0,1]}"), NULL);
+        (void)keep_line(&l, STR_LIT("{\"t\":\"accounts\",\"r\":[7,\"zoe\",\"h\",0,0,0,1]}"), NULL);
         (void)keep_line(&l, STR_LIT("{\"rows\":1}"), NULL);
         ok(&b, db_load(b.dir, b.url, STR_LIT("s"), next_line, &l, &b.err));
         box_open(&b);
@@ -186,7 +186,7 @@ static void expect_no_load(struct box *b, const char *const *lines, size_t n, in
 static void test_load_refused(void **state)
 {
     START(b);
-    static const char user[] = "{\"t\":\"users\",\"r\":[1,\"a\",\"\",0,0,0,0]}";
+    static const char user[] = "{\"t\":\"accounts\",\"r\":[1,\"a\",\"\",0,0,0,0]}";
     static const char schema[] = "{\"schema\":1}";
     NO_LOAD(&b, ERR_INVALID, "");
     NO_LOAD(&b, ERR_INVALID, user);
@@ -196,8 +196,8 @@ static void test_load_refused(void **state)
     NO_LOAD(&b, ERR_INVALID, schema, user, "{\"rows\":2}");
     NO_LOAD(&b, ERR_INVALID, schema, user, "{\"rows\":1}", user);
     NO_LOAD(&b, ERR_INVALID, schema, "{\"t\":\"pg_class\",\"r\":[1]}", "{\"rows\":1}");
-    NO_LOAD(&b, ERR_INVALID, schema, "{\"t\":\"users\",\"r\":[]}", "{\"rows\":1}");
-    NO_LOAD(&b, ERR_INVALID, schema, user, "{\"t\":\"users\",\"r\":[1,2]}", "{\"rows\":2}");
+    NO_LOAD(&b, ERR_INVALID, schema, "{\"t\":\"accounts\",\"r\":[]}", "{\"rows\":1}");
+    NO_LOAD(&b, ERR_INVALID, schema, user, "{\"t\":\"accounts\",\"r\":[1,2]}", "{\"rows\":2}");
     NO_LOAD(&b, ERR_INVALID, schema, "{\"t\":\"trash\",\"r\":[{\"b\":\"%\"},0,0]}", "{\"rows\":1}");
     NO_LOAD(&b, ERR_INVALID, schema, "{\"t\":\"trash\",\"r\":[{\"q\":\"\"},0,0]}", "{\"rows\":1}");
     NO_LOAD(&b, ERR_EXISTS, schema, user, user, "{\"rows\":2}");
@@ -230,14 +230,14 @@ static void test_dump_stopped(void **state)
 static void break_reference(struct box *b)
 {
     if (b->postgres) {
-        admin(b, "ALTER TABLE users DISABLE TRIGGER ALL; DELETE FROM users WHERE id = 41");
+        admin(b, "ALTER TABLE accounts DISABLE TRIGGER ALL; DELETE FROM accounts WHERE id = 41");
         return;
     }
     sqlite3 *h;
     char path[96];
     (void)snprintf(path, sizeof path, "%s/berth.db", b->dir);
     assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(h, "DELETE FROM users WHERE id = 41", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(h, "DELETE FROM accounts WHERE id = 41", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(h);
 }
 

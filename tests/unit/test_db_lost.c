@@ -89,7 +89,7 @@ static void make_trigger(struct box *b, const char *when, const char *body)
 {
     admin(b, "CREATE SEQUENCE IF NOT EXISTS turns; CREATE FUNCTION %s.f() RETURNS trigger LANGUAGE "
              "plpgsql AS $f$ BEGIN %s RETURN NULL; END $f$; CREATE CONSTRAINT TRIGGER f AFTER INSERT "
-             "ON users DEFERRABLE INITIALLY %s FOR EACH ROW EXECUTE FUNCTION %s.f()",
+             "ON accounts DEFERRABLE INITIALLY %s FOR EACH ROW EXECUTE FUNCTION %s.f()",
           b->schema, body, when, b->schema);
 }
 
@@ -185,7 +185,7 @@ static void test_pg_blocked(void **state)
     box_open(&b);
     char sql[128];
     PGconn *c = admin_connect();
-    (void)snprintf(sql, sizeof sql, "BEGIN; LOCK TABLE %s.users", b.schema);
+    (void)snprintf(sql, sizeof sql, "BEGIN; LOCK TABLE %s.accounts", b.schema);
     PQclear(PQexec(c, sql));
     struct caller w = {.box = &b, .fn = insert_user, .arg = NAME("x")};
     pthread_create(&w.thread, NULL, call_write, &w);

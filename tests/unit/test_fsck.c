@@ -128,9 +128,9 @@ static int save_write(struct db_tx *tx, void *arg, struct err *err)
 
 static struct upload *upload(char id[UPLOAD_ID_LEN + 1])
 {
-    static const char USER[] = "INSERT INTO users (name, pw_hash, role, state, epoch, created_at) "
+    static const char USER[] = "INSERT INTO accounts (name, pw_hash, role, state, epoch, created_at) "
                                "VALUES ($1, '', 0, 0, 0, 0)";
-    static const char COUNT[] = "SELECT count(*) FROM users";
+    static const char COUNT[] = "SELECT count(*) FROM accounts";
     struct upload *u;
     struct staging *file;
     struct hash h;

@@ -70,22 +70,37 @@ static void scopes_parse(struct token_ask *t, struct str list)
         scope_parse(t, one);
 }
 
+/* What the principal may do at this moment, as a set of ACTION_*. */
+static int actions_live(struct db_tx *tx, const struct principal *p, struct str name, unsigned *ret, struct err *err)
+{
+    static const struct {
+        enum right right;
+        unsigned action;
+    } each[] = {{RIGHT_PULL, ACTION_PULL}, {RIGHT_PUSH, ACTION_PUSH}, {RIGHT_DELETE, ACTION_DELETE}};
+    struct gate g = {.repo.name = name};
+    int rc = gate_tx_find(tx, p, OBJECT_REPO, &g, err);
+    *ret = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(each); i++)
+        if (gate_verdict(p, &g, each[i].right).answer == RIGHT_YES)
+            *ret |= each[i].action;
+    if (g.repo.fact)
+        shared_unref(&g.repo.fact->shared);
+    return rc;
+}
+
 static int grant(struct db_tx *tx, void *arg, struct err *err)
 {
     struct token_ask *t = arg;
     t->n_granted = 0;
     for (size_t k = 0; k < t->n_asked; k++) {
         struct scope_ask *a = &t->asked[k];
-        struct repo_fact *fact = NULL;
         struct str name = str_of(a->name);
         unsigned have = 0;
         if (!str_is(name, "*")) {
-            int rc = ident_tx_repo(tx, name, &fact, err);
+            int rc = actions_live(tx, t->who, name, &have, err);
             if (rc < 0)
                 return rc;
-            have = right_of(t->who, fact, name) & a->actions;
-            if (fact)
-                shared_unref(&fact->shared);
+            have &= a->actions;
             if (have == 0)
                 continue;
         }
