@@ -73,7 +73,7 @@ static int open_http(struct app *a, struct err *err)
     struct http_options o = {.config = a->config,
                              .routes = app_routes,
                              .n_routes = n_app_routes,
-                             .gate = {ident_gate_fast, ident_gate_slow, ident_gate_release, a}};
+                             .gate = {.fast = ident_gate_fast, .slow = ident_gate_slow, .release = ident_gate_release, .ctx = a}};
     int rc = http_new(&a->http, &o, err);
     if (rc < 0)
         return rc;

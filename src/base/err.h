@@ -23,7 +23,13 @@
     X(QUOTA, 403, "DENIED")                 /* a limit of the caller's is used up */               \
     X(NOT_FOUND, 404, "UNSUPPORTED")        /* no such path */                                     \
     X(EXISTS, 409, "DENIED")                                                                       \
+    X(CONFLICT, 409, "DENIED")              /* as things stand it cannot be done: the last owner */\
+    X(PRECONDITION, 412, "DENIED")          /* If-Match names another state */                     \
+    X(IDEMPOTENCY, 422, "UNSUPPORTED")      /* an Idempotency-Key was used for something else */   \
+    X(CREDENTIAL, 403, "DENIED")            /* the person may, but not with this credential */     \
     X(INVALID, 400, "UNSUPPORTED")          /* malformed request of no finer class */              \
+    X(FIELDS, 400, "UNSUPPORTED")           /* wrong fields; http_fault names them */              \
+    X(MEDIA_TYPE, 415, "UNSUPPORTED")                                                              \
     X(METHOD, 405, "UNSUPPORTED")                                                                  \
     X(TOO_LARGE, 413, "SIZE_INVALID")                                                              \
     X(URI_TOO_LONG, 414, "UNSUPPORTED")                                                            \

@@ -116,6 +116,7 @@ struct http_loop {
     struct http_conn *conns;           /* all of this loop */
     pthread_mutex_t lock;              /* inbox */
     struct http_conn *inbox, **inbox_end;
+    struct request *inner;             /* of http_inner, answered: to be let go here */
     struct request *free;              /* a few spare requests */
     unsigned n_free;
     struct http_conn *ready, **ready_end; /* had their turn, have more to do */
@@ -130,16 +131,14 @@ struct work {
     void *arg;
 };
 
-struct route_table {
-    const struct http_route *rows;
-    size_t n;
-};
+struct route_node;
 
 struct http_server {
     const struct config *config;       /* of the start; reloads copy numbers into num */
     _Atomic int64_t num[CONFIG_COUNT];
-    struct route_table tables[8];
-    size_t n_tables;
+    const struct http_route **rows;
+    size_t n_rows;
+    struct route_node *tree;           /* made by route_build */
     struct http_gate_hooks gate;
     char *url;
     struct http_loop *loops;
@@ -181,6 +180,7 @@ void *loop_main(void *arg);
 void loop_post(struct http_conn *c);          /* any thread: give the connection back to its loop */
 void loop_ready(struct http_conn *c);         /* loop thread: more to do after the others had a turn */
 void loop_wake(struct http_loop *l);
+void loop_give(struct http_loop *l, struct request *q); /* any thread: ends a request that has no connection */
 /* --- accept.c */
 void accept_all(struct http_loop *l, int listener);
 void accept_resume(struct http_loop *l);
@@ -204,16 +204,26 @@ int body_reserve(struct request *q, int64_t total, struct err *err); /* room for
 void body_release(struct request *q);         /* the body and its room */
 /* --- route.c */
 /* Row for method and path with parts filled; NULL: *ret_allow the methods of that path, 0 none. */
-const struct http_route *route_find(struct http_server *s, struct http_req *r, unsigned *ret_allow, struct err *err);
-int route_check(const struct http_server *s, struct err *err); /* every row has a right */
+const struct http_route *route_find(const struct http_server *s, struct http_req *r, unsigned *ret_allow, struct err *err);
+/* The tree of all rows. ERR_INTERNAL for a row without right or handler, and for two that are ambiguous. */
+int route_build(struct http_server *s, struct err *err);
+void route_free(struct route_node *n);
 /* --- request.c */
+struct request *request_new(void);
 struct request *request_take(struct http_loop *l);
+void request_free(struct request *q);         /* after its closures and the gate's release */
+int request_admit(struct request *q, struct err *err); /* the row; and what refuses before the gate */
+int request_begin(struct request *q, struct err *err); /* what comes before the body */
+void request_account(struct request *q);      /* metrics and access log of an answer that is through */
+void request_later(struct request *q);        /* runs the closures of http_on_loop */
 void request_give(struct http_loop *l, struct request *q);
 void request_start(struct http_conn *c);      /* loop thread: head complete */
 void request_work(struct http_conn *c);       /* worker thread: run until answered or parked */
 void request_fail(struct request *q, const struct err *err); /* answers with an error, unless answered */
 void request_send(struct http_conn *c);       /* loop thread: answered; closures, head, first bytes */
 void request_sent(struct http_conn *c);       /* loop thread: all of it is out; next request, drain or close */
+/* --- error.c */
+const char *status_text(unsigned status);
 /* --- reply.c */
 void reply_head(struct request *q);           /* builds q->head from the answer */
 /* --- send.c: loop thread (pull_run: worker). 1 all sent, 0 would block, -1 broken, 2 turn used up */

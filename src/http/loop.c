@@ -64,10 +64,21 @@ void loop_ready(struct http_conn *c)
     l->ready_end = &c->ready_next;
 }
 
+void loop_give(struct http_loop *l, struct request *q)
+{
+    pthread_mutex_lock(&l->lock);
+    q->free_next = l->inner;
+    l->inner = q;
+    pthread_mutex_unlock(&l->lock);
+    loop_wake(l);
+}
+
 static void run_inbox(struct http_loop *l)
 {
     pthread_mutex_lock(&l->lock);
     struct http_conn *c = l->inbox;
+    struct request *q = l->inner;
+    l->inner = NULL;
     l->inbox = NULL;
     l->inbox_end = &l->inbox;
     pthread_mutex_unlock(&l->lock);
@@ -75,6 +86,11 @@ static void run_inbox(struct http_loop *l)
         struct http_conn *next = c->queue_next;
         conn_posted(c);
         c = next;
+    }
+    while (q != NULL) {
+        struct request *next = q->free_next;
+        request_free(q);
+        q = next;
     }
 }
 

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { LINES_MAX = 64 << 10, ERROR_BODY_MAX = 8 << 10 };
-
 bool http_header(const struct http_req *r, const char *name, struct str *ret)
 {
     struct str want = str_of(name);
@@ -25,26 +23,6 @@ unsigned http_header_count(const struct http_req *r, const char *name)
     for (unsigned i = 0; i < r->n_headers; i++)
         n += str_ieq(r->headers[i].name, want);
     return n;
-}
-
-int http_query(struct http_req *r, const char *name, size_t *iter, struct str *ret)
-{
-    if (r->query.p == NULL || *iter > r->query.n)
-        return 0;
-    struct str rest = {r->query.p + *iter, r->query.n - *iter}, pair, key;
-    while (str_split(&rest, '&', &pair)) {
-        *iter = rest.p ? (size_t)(rest.p - r->query.p) : r->query.n + 1;
-        struct str value = pair;
-        str_split(&value, '=', &key);
-        if (url_decode(&r->arena, key, true, &key) != 0)
-            return -1;
-        if (!str_is(key, name))
-            continue;
-        if (value.p == NULL)
-            value = STR_LIT("");
-        return url_decode(&r->arena, value, true, ret) != 0 ? -1 : 1;
-    }
-    return 0;
 }
 
 void *http_ctx(const struct http_req *r) { return r->server->gate.ctx; }
@@ -132,23 +110,6 @@ void http_send_pull(struct http_req *r, int64_t length, http_pull pull, void *ar
     q->pull_arg = arg;
 }
 
-void http_error(struct http_req *r, const struct err *err)
-{
-    struct buf b;
-    buf_init(&b, ERROR_BODY_MAX);
-    buf_cstr(&b, "{\"errors\":[{\"code\":\"");
-    buf_cstr(&b, err_oci(err->code));
-    buf_cstr(&b, "\",\"message\":");
-    buf_json(&b, str_of(err->text));
-    buf_cstr(&b, ",\"detail\":null}]}\n");
-    int status = err_status(err->code);
-    http_status(r, (unsigned)status);
-    http_add(r, "Content-Type", STR_LIT("application/json"));
-    if (status == 429 || status == 503)
-        http_add(r, "Retry-After", STR_LIT("5"));
-    http_send_buf(r, &b);
-}
-
 void http_on_loop(struct http_req *r, void (*fn)(void *arg), void *arg)
 {
     struct request *q = request_of(r);
@@ -157,27 +118,6 @@ void http_on_loop(struct http_req *r, void (*fn)(void *arg), void *arg)
     while (*at != NULL)
         at = &(*at)->next;
     *at = o;
-}
-
-static const char *reason(unsigned status)
-{
-    static const struct {
-        unsigned status;
-        const char *text;
-    } known[] = {
-        {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"},
-        {206, "Partial Content"}, {301, "Moved Permanently"}, {302, "Found"}, {304, "Not Modified"}, {307, "Temporary Redirect"},
-        {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-        {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
-        {411, "Length Required"}, {413, "Content Too Large"}, {414, "URI Too Long"},
-        {416, "Range Not Satisfiable"}, {417, "Expectation Failed"}, {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"},
-        {501, "Not Implemented"}, {503, "Service Unavailable"}, {505, "HTTP Version Not Supported"},
-        {507, "Insufficient Storage"}};
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (known[i].status == status)
-            return known[i].text;
-    return "Status";
 }
 
 /* Made once a second and thread. */
@@ -201,7 +141,7 @@ void reply_head(struct request *q)
     buf_cstr(b, "HTTP/1.1 ");
     buf_u64(b, r->status);
     buf_char(b, ' ');
-    buf_cstr(b, reason(r->status));
+    buf_cstr(b, status_text(r->status));
     buf_cstr(b, "\r\nDate: ");
     buf_add(b, date_now(), 29);
     buf_cstr(b, "\r\nX-Request-Id: ");

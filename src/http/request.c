@@ -9,15 +9,9 @@
 enum { LINES_CAP = 64 << 10, HEAD_CAP = 128 << 10, FAST_READ = 16 << 10,
        FAST_WAIT_MS = 1, LINGER_TIME = 5000000, BODY_DEFAULT_CAP = 64 << 10 };
 
-struct request *request_take(struct http_loop *l)
+struct request *request_new(void)
 {
-    struct request *q = l->free;
-    if (q != NULL) {
-        l->free = q->free_next;
-        l->n_free--;
-        return q;
-    }
-    q = mem_zalloc(sizeof *q);
+    struct request *q = mem_zalloc(sizeof *q);
     q->file = -1;
     arena_init(&q->pub.arena);
     buf_init(&q->lines, LINES_CAP);
@@ -25,6 +19,16 @@ struct request *request_take(struct http_loop *l)
     buf_init(&q->body, 0);
     buf_init(&q->owned, 0);
     buf_init(&q->rest, READ_CHUNK);
+    return q;
+}
+
+struct request *request_take(struct http_loop *l)
+{
+    struct request *q = l->free;
+    if (q == NULL)
+        return request_new();
+    l->free = q->free_next;
+    l->n_free--;
     return q;
 }
 
@@ -36,16 +40,21 @@ static void done(struct request *q)
     q->called = false;
 }
 
+void request_later(struct request *q)
+{
+    while (q->later != NULL) {
+        struct on_loop *o = q->later;
+        q->later = o->next;
+        o->fn(o->arg);
+    }
+}
+
 /* Drops all that the request holds; the next request of the connection starts clean. */
 static void clear(struct request *q)
 {
     struct http_req *r = &q->pub;
     done(q);
-    while (q->later != NULL) { /* closures release references: they run on every path */
-        struct on_loop *o = q->later;
-        q->later = o->next;
-        o->fn(o->arg);
-    }
+    request_later(q); /* closures release references: they run on every path */
     if (r->who != NULL || r->gate != NULL)
         r->server->gate.release(r);
     if (q->file >= 0 && q->owner == NULL) /* else it is the owner's */
@@ -67,6 +76,7 @@ static void clear(struct request *q)
     r->body_received = 0;
     r->who = r->gate = r->ctx = NULL;
     r->log_user = NULL;
+    r->faults = NULL;
     r->status = 0;
     r->method = (enum http_method)0;
     q->head_n = q->head_sent = 0;
@@ -89,6 +99,12 @@ void request_give(struct http_loop *l, struct request *q)
         l->n_free++;
         return;
     }
+    request_free(q);
+}
+
+void request_free(struct request *q)
+{
+    clear(q);
     free(q->buf);
     buf_release(&q->lines);
     buf_release(&q->head);
@@ -143,17 +159,11 @@ static void add_allow(struct http_req *r, unsigned allow)
     buf_release(&b);
 }
 
-/* Everything that can refuse before the gate. */
-static int admit(struct http_conn *c, struct err *err)
+int request_admit(struct request *q, struct err *err)
 {
-    struct http_server *s = c->loop->server;
-    struct http_req *r = &c->req->pub;
+    struct http_req *r = &q->pub;
+    struct http_server *s = r->server;
     unsigned allow = 0;
-    if (!limit_request(s, c, c->loop->now)) {
-        metric_add(METRIC_HTTP_REFUSED, 1);
-        return err_set(err, ERR_TOOMANYREQUESTS, "too many requests from %.*s; try again in a few seconds",
-                       STR_FMT(r->client));
-    }
     r->route = route_find(s, r, &allow, err);
     if (r->route == NULL) {
         if (err->code == ERR_METHOD)
@@ -164,6 +174,18 @@ static int admit(struct http_conn *c, struct err *err)
     if (why != NULL)
         return err_set(err, ERR_READ_ONLY, "read-only: %s", why);
     return 0;
+}
+
+/* Everything that can refuse before the gate. */
+static int admit(struct http_conn *c, struct err *err)
+{
+    const struct http_req *r = &c->req->pub;
+    if (!limit_request(c->loop->server, c, c->loop->now)) {
+        metric_add(METRIC_HTTP_REFUSED, 1);
+        return err_set(err, ERR_TOOMANYREQUESTS, "too many requests from %.*s; try again in a few seconds",
+                       STR_FMT(r->client));
+    }
+    return request_admit(c->req, err);
 }
 
 void request_start(struct http_conn *c)
@@ -203,7 +225,7 @@ void request_start(struct http_conn *c)
 
 /* --- on a worker */
 
-static int phase_begin(struct request *q, struct err *err)
+int request_begin(struct request *q, struct err *err)
 {
     struct http_req *r = &q->pub;
     const struct http_route *row = r->route;
@@ -297,7 +319,7 @@ static int run_phases(struct http_conn *c, struct err *err)
             return rc < 0 ? rc : 1;
     }
     if (q->phase == PHASE_BEGIN) {
-        rc = phase_begin(q, err);
+        rc = request_begin(q, err);
         if (rc < 0 || q->answered)
             return rc < 0 ? rc : 1;
         q->phase = PHASE_BODY;
@@ -364,11 +386,7 @@ void request_send(struct http_conn *c)
         request_sent(c); /* a worker pulled it all */
         return;
     }
-    while (q->later != NULL) {
-        struct on_loop *o = q->later;
-        q->later = o->next;
-        o->fn(o->arg);
-    }
+    request_later(q);
     if ((!q->complete && q->keep && !rest_is_small(q)) || atomic_load_explicit(&c->loop->server->draining, memory_order_relaxed))
         q->keep = false;
     reply_head(q);
@@ -391,9 +409,8 @@ void request_send(struct http_conn *c)
         loop_ready(c);
 }
 
-static void account(struct http_conn *c)
+void request_account(struct request *q)
 {
-    struct request *q = c->req;
     struct http_req *r = &q->pub;
     int64_t us = clock_mono() - q->started;
     unsigned class = r->status / 100;
@@ -437,7 +454,7 @@ void request_sent(struct http_conn *c)
     struct http_loop *l = c->loop;
     struct request *q = c->req;
     if (c->state != CONN_DRAIN)
-        account(c);
+        request_account(q);
     done(q); /* not when the rest of a refused body is through: that may take seconds */
     if (!q->complete && q->keep) {
         c->state = CONN_DRAIN;

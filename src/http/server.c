@@ -35,8 +35,10 @@ static int64_t most_connections(const struct http_server *s)
 
 void http_routes_add(struct http_server *s, const struct http_route *rows, size_t n)
 {
-    BUG_ON(s->n_tables == ARRAY_LEN(s->tables));
-    s->tables[s->n_tables++] = (struct route_table){rows, n};
+    BUG_ON(s->tree != NULL);
+    s->rows = mem_realloc(s->rows, size_mul(s->n_rows + n, sizeof(const struct http_route *)));
+    for (size_t i = 0; i < n; i++)
+        s->rows[s->n_rows++] = &rows[i];
 }
 
 int http_new(struct http_server **ret, const struct http_options *o, struct err *err)
@@ -160,7 +162,7 @@ static void make_url(struct http_server *s)
 int http_listen(struct http_server *s, struct err *err)
 {
     struct str rest = str_of(config_text(s->config, LISTEN)), one;
-    int rc = route_check(s, err);
+    int rc = route_build(s, err);
     if (rc == 0)
         rc = tls_load(s, s->config, err);
     while (rc == 0 && str_split(&rest, ',', &one))
@@ -252,6 +254,8 @@ void http_free(struct http_server *s)
     pthread_mutex_destroy(&s->work_lock);
     pthread_mutex_destroy(&s->tls_lock);
     pthread_cond_destroy(&s->work_cond);
+    route_free(s->tree);
+    free(s->rows);
     free(s->url);
     free(s);
 }

@@ -177,13 +177,10 @@ static int token_get(struct http_req *r, struct err *err)
     return finish(r, t, rc, err);
 }
 
-/* The form is read like a query. 1 with the next value of a field, 0 none. */
+/* 1 with the next value of a field, 0 none. */
 static int form_next(struct http_req *r, const char *name, size_t *at, struct str *ret, struct err *err)
 {
-    struct str query = r->query;
-    r->query = r->body;
-    int rc = http_query(r, name, at, ret);
-    r->query = query;
+    int rc = http_form(r, name, at, ret);
     return rc < 0 ? err_set(err, ERR_INVALID, "the form is not well encoded") : rc;
 }
 
@@ -199,11 +196,10 @@ static int form_field(struct http_req *r, const char *name, struct str *ret, str
 static int token_post(struct http_req *r, struct err *err)
 {
     struct token_ask *t = ask_new(r);
-    struct str type = {NULL, 0}, grant_type, user, password, scope;
+    struct str grant_type, user, password, scope;
     size_t at = 0;
     int rc;
-    http_header(r, "Content-Type", &type);
-    if (!str_starts(type, STR_LIT("application/x-www-form-urlencoded")))
+    if (!http_is_type(r, "application/x-www-form-urlencoded"))
         return err_set(err, ERR_INVALID,
                        "Content-Type must be application/x-www-form-urlencoded");
     if ((rc = form_field(r, "grant_type", &grant_type, err)) < 0 ||
