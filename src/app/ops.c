@@ -5,15 +5,6 @@
 
 static bool flag_arg(json_t *args, const char *key) { return json_is_true(json_object_get(args, key)); }
 
-static int need(json_t *args, const char *key, struct str *ret, struct err *err)
-{
-    const json_t *v = json_object_get(args, key);
-    if (!json_is_string(v))
-        return err_set(err, ERR_USAGE, "argument %s is missing", key);
-    *ret = (struct str){json_string_value(v), json_string_length(v)};
-    return 0;
-}
-
 /* The registry reports objects with "kind": progress, item or summary; the summary is our "done". */
 struct relay {
     const struct control_out *out;
@@ -74,11 +65,6 @@ static int op_fsck(struct app *a, json_t *args, const struct control_out *out, s
         json_object_set_new(r.done, "problems", json_integer(problems));
     }
     return finish(&r, rc, err);
-}
-
-static int done(const struct control_out *out, struct err *err)
-{
-    return out->line(out->arg, "done", json_object(), err);
 }
 
 static int op_status(struct app *a, json_t *args, const struct control_out *out, struct err *err)

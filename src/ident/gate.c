@@ -156,24 +156,19 @@ static bool is_local(const struct http_req *r)
 static int decide_site(struct http_req *r, const struct right_verdict *v, struct err *err)
 {
     const struct principal *p = r->who;
-    switch (v->row->right) {
-    case RIGHT_CHALLENGE:
+    enum right right = v->row->right;
+    if (right == RIGHT_CHALLENGE)
         return p->kind != WHO_NOBODY || p->bearer ? 0 : unauthorized(r, NULL, err);
-    case RIGHT_CATALOG: /* oras and regctl send what they have only after a challenge */
+    if (right == RIGHT_CATALOG) { /* oras and regctl send what they have only after a challenge */
         if (p->kind == WHO_NOBODY && !p->bearer)
             return unauthorized(r, NULL, err);
         if (p->bearer && p->kind != WHO_NOBODY && !has_catalog_scope(p))
             return unauthorized(r, "insufficient_scope", err);
         return 0;
-    case RIGHT_METRICS:
-        if (is_local(r))
-            return 0;
-        if (v->answer == RIGHT_NO && p->kind != WHO_NOBODY)
-            return err_set(err, ERR_DENIED, "only administrators may do this");
-        return api_answer(r, v, err);
-    default:
-        return api_answer(r, v, err);
     }
+    if (right == RIGHT_METRICS && is_local(r))
+        return 0;
+    return api_answer(r, v, err);
 }
 
 /* Who may make what is absent is asked of the account; nobody's namespace is an administrator's to make. */
@@ -531,6 +526,27 @@ int ident_gate_slow(struct http_req *r, struct err *err)
     else if (rc == 0)
         rc = find_target(r, m, err);
     if (m->who != NULL || m->fact != NULL || m->absent != NULL)
+        http_on_loop(r, remember_run, m);
+    return rc < 0 ? rc : decide(r, g, err);
+}
+
+int ident_gate_local(struct http_req *r, void *who, struct err *err)
+{
+    (void)who;
+    struct remember *m = arena_zalloc(&r->arena, sizeof *m);
+    struct account none = {0};
+    bool all;
+    int rc = make_gate(r, err);
+    if (rc < 0)
+        return rc;
+    struct gate *g = r->gate;
+    set_who(r, (struct principal *)shared_ref(&g->ident->local->shared));
+    if (object_of(r) == OBJECT_SITE)
+        g->standing = relation_cheap(r->who, &none, false, &all);
+    else
+        rc = find_target(r, m, err);
+    m->loop = loop_of(r);
+    if (m->fact != NULL || m->absent != NULL)
         http_on_loop(r, remember_run, m);
     return rc < 0 ? rc : decide(r, g, err);
 }

@@ -58,6 +58,9 @@ int ident_new(struct ident **ret, const struct ident_options *o, struct err *err
         i->loop[k].absent = cache_new(each / 8);
         i->loop[k].anonymous = principal_new((struct str){NULL, 0}, 0);
     }
+    i->local = principal_new((struct str){NULL, 0}, 0);
+    i->local->kind = WHO_LOCAL;
+    i->local->role = SITE_ADMIN;
     (void)pthread_mutex_init(&i->lock, NULL);
     i->verified = cache_new(each);
     i->fails = mem_zalloc(FAIL_SLOTS * sizeof *i->fails);
@@ -77,6 +80,7 @@ void ident_free(struct ident *i)
         cache_free(i->loop[k].absent);
         shared_unref(&i->loop[k].anonymous->shared);
     }
+    shared_unref(&i->local->shared);
     cache_free(i->verified);
     (void)pthread_mutex_destroy(&i->lock);
     secret_wipe(&i->key, sizeof i->key);

@@ -119,6 +119,7 @@ void ident_reload(struct ident *i, const struct config *c);
 struct ident *ident_of(const struct http_req *r);         /* defined in app/app.c */
 enum http_gate ident_gate_fast(struct http_req *r);
 int ident_gate_slow(struct http_req *r, struct err *err);
+int ident_gate_local(struct http_req *r, void *who, struct err *err); /* the machine's administrator */
 void ident_gate_release(struct http_req *r);
 extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token */
 extern const size_t n_ident_routes;

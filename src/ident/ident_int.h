@@ -45,6 +45,7 @@ struct ident {
     _Atomic int64_t token_life, max_failures;
     int loops;
     struct ident_loop *loop;
+    struct principal *local; /* the machine's administrator: no account */
     /* Basic credentials that were verified, for loops that did not see them yet: workers only. */
     pthread_mutex_t lock;
     struct cache *verified;
@@ -124,7 +125,26 @@ enum { ACCOUNT_COLUMNS_N = 18 };
 int account_tx_name_free(struct db_tx *tx, struct str name, struct err *err); /* 0, ERR_EXISTS */
 int account_tx_spare_admin(struct db_tx *tx, const struct account *a, struct err *err); /* 0, ERR_EXISTS: the last one */
 
+/* ---- record.c: rows of the audit log */
+struct change;
+int record_tx_change(struct db_tx *tx, const struct change *c, struct err *err);
+
 /* ---- org_sql.c */
+struct member_row {
+    int64_t user_id, role, created_at;
+    char user[ACCOUNT_NAME_MAX + 1];
+};
+int member_tx_find(struct db_tx *tx, int64_t org_id, int64_t user_id, struct member_row *ret, struct err *err); /* 1, 0 */
+int member_tx_remove(struct db_tx *tx, int64_t org_id, int64_t user_id, struct err *err); /* and from its teams */
+int member_tx_spare_owner(struct db_tx *tx, int64_t org_id, int64_t user_id, struct err *err); /* 0, ERR_EXISTS: the last one */
+/* Organizations that nobody else owns: 1 and a name, 0. */
+int member_tx_sole_owner(struct db_tx *tx, int64_t user_id, char ret_org[ACCOUNT_NAME_MAX + 1], struct err *err);
+int member_tx_remove_all(struct db_tx *tx, int64_t user_id, struct err *err); /* memberships and collaborations */
+struct team_row {
+    int64_t id, created_at, members;
+    char name[ACCOUNT_NAME_MAX + 1], description[401];
+};
+int team_tx_find(struct db_tx *tx, int64_t org_id, struct str name, struct team_row *ret, struct err *err); /* 1, 0 */
 int member_tx_set(struct db_tx *tx, int64_t org_id, int64_t user_id, enum member_role role, const char *source, struct err *err);
 
 /* ---- token_sql.c */

@@ -42,7 +42,7 @@ static unsigned actions_parse(struct str list)
 
 /* type[(class)]:name:actions; the name may hold colons. What is not understood, or too much, is not granted:
  * less than was asked for is no error, the client asks again for what it then lacks. */
-static void scope_parse(struct token_ask *t, struct str scope)
+static void ask_parse(struct token_ask *t, struct str scope)
 {
     const char *first = scope.n ? memchr(scope.p, ':', scope.n) : NULL;
     const char *last = scope.n ? memrchr(scope.p, ':', scope.n) : NULL;
@@ -63,11 +63,11 @@ static void scope_parse(struct token_ask *t, struct str scope)
     t->n_asked++;
 }
 
-static void scopes_parse(struct token_ask *t, struct str list)
+static void asks_parse(struct token_ask *t, struct str list)
 {
     struct str one;
     while (str_split(&list, ' ', &one))
-        scope_parse(t, one);
+        ask_parse(t, one);
 }
 
 /* What the principal may do at this moment, as a set of ACTION_*. */
@@ -163,7 +163,7 @@ static int token_get(struct http_req *r, struct err *err)
     size_t at = 0;
     int rc, more;
     while ((more = http_query(r, "scope", &at, &scope)) == 1)
-        scopes_parse(t, scope);
+        asks_parse(t, scope);
     if (more < 0)
         return err_set(err, ERR_INVALID, "the query is not well encoded");
     if (c.kind == CREDENTIAL_NONE) {
@@ -207,7 +207,7 @@ static int token_post(struct http_req *r, struct err *err)
         (rc = form_field(r, "password", &password, err)) < 0)
         return rc;
     while ((rc = form_next(r, "scope", &at, &scope, err)) == 1)
-        scopes_parse(t, scope);
+        asks_parse(t, scope);
     if (rc < 0)
         return rc;
     if (!str_is(grant_type, "password"))
