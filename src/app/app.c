@@ -18,6 +18,7 @@
 enum { READERS_BESIDE_WORKERS = 4, KEY_BYTES = 32 };
 
 struct ident *ident_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->ident; }
+struct rest *rest_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->rest; }
 struct registry *registry_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->registry; }
 
 int app_lock(const char *dir, bool create, int *ret_fd, struct err *err)
@@ -68,6 +69,13 @@ static int key_file(struct store *s, const char *name, uint8_t key[KEY_BYTES], s
     return rc;
 }
 
+/* Whose Idempotency-Keys a request uses. */
+static struct str principal_of(const struct http_req *r)
+{
+    const struct principal *p = r->who;
+    return p ? str_of(p->name) : STR_LIT("");
+}
+
 static int open_http(struct app *a, struct err *err)
 {
     struct http_options o = {.config = a->config,
@@ -79,7 +87,11 @@ static int open_http(struct app *a, struct err *err)
         return rc;
     http_routes_add(a->http, ident_routes, n_ident_routes);
     http_routes_add(a->http, registry_routes, n_registry_routes);
-    return http_listen(a->http, err);
+    struct rest_options ro = {.title = "Berth", .version = BERTH_VERSION, .public_right = RIGHT_PUBLIC, .principal = principal_of};
+    a->rest = rest_new(&ro);
+    rest_routes_add(a->rest, a->http, app_api_routes, n_app_api_routes);
+    rc = rest_seal(a->rest, err);
+    return rc < 0 ? rc : http_listen(a->http, err);
 }
 
 static int open_rooms(struct app *a, struct err *err)
@@ -164,6 +176,7 @@ void app_close(struct app *a)
     if (a->registry)
         registry_background_stop(a->registry);
     http_free(a->http); /* runs what broken-off requests left, so before what they need */
+    rest_free(a->rest);
     registry_free(a->registry);
     ident_free(a->ident);
     db_close(a->db);

@@ -6,6 +6,7 @@
 #include "http/http.h"
 #include "ident/ident.h"
 #include "registry/registry.h"
+#include "rest/rest.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
@@ -18,6 +19,7 @@ struct app {
     struct db *db;
     struct ident *ident;
     struct registry *registry;
+    struct rest *rest;           /* likewise */
     struct http_server *http;    /* NULL in a command run without a server */
     struct control *control;     /* control.c; NULL without a server */
     int64_t started;             /* microseconds since 1970 */
@@ -41,4 +43,6 @@ const char *app_read_only(const struct app *a);
 
 extern const struct http_route app_routes[]; /* /healthz, /readyz, /metrics, / */
 extern const size_t n_app_routes;
+extern const struct rest_route app_api_routes[]; /* /api/v1/openapi.json */
+extern const size_t n_app_api_routes;
 #endif

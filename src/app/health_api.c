@@ -87,3 +87,9 @@ const struct http_route app_routes[] = {
      .body = HTTP_NONE, .run = root_run},
 };
 const size_t n_app_routes = ARRAY_LEN(app_routes);
+
+const struct rest_route app_api_routes[] = {
+    {REST_GET("/openapi.json", "openapi", RIGHT_PUBLIC), rest_document_run, "This document", "about",
+     .media = "application/json"},
+};
+const size_t n_app_api_routes = ARRAY_LEN(app_api_routes);

@@ -6,7 +6,7 @@
 
 enum { ERROR_BODY_MAX = 32 << 10, FAULT_MAX = 256 };
 
-const char *status_text(unsigned status)
+const char *http_reason(unsigned status)
 {
     static const struct {
         unsigned status;
@@ -79,7 +79,7 @@ static void problem(struct buf *b, const struct http_req *r, const struct err *e
     char code[64];
     unsigned status = (unsigned)err_status(err->code);
     member(b, "type", "about:blank"); /* the title is then the status's, RFC 9457 section 4.2.1 */
-    member(b, "title", status_text(status));
+    member(b, "title", http_reason(status));
     buf_printf(b, ",\"status\":%u", status);
     member(b, "detail", err->text);
     member(b, "code", code_of(err, code));

@@ -119,6 +119,7 @@ enum http_match http_match(const struct http_req *r, const char *etag);
  * Server adds: Date, Content-Length, Connection, X-Request-Id, Docker-Distribution-Api-Version,
  * X-Content-Type-Options. HEAD and 204/304 drop the body and keep the headers. */
 void http_status(struct http_req *r, unsigned status);
+const char *http_reason(unsigned status); /* "Not Found" */
 void http_add(struct http_req *r, const char *name, struct str value);
 void http_addf(struct http_req *r, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void http_send(struct http_req *r, struct str body);  /* body must live until the request ends: arena or static */

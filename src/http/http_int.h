@@ -222,8 +222,6 @@ void request_work(struct http_conn *c);       /* worker thread: run until answer
 void request_fail(struct request *q, const struct err *err); /* answers with an error, unless answered */
 void request_send(struct http_conn *c);       /* loop thread: answered; closures, head, first bytes */
 void request_sent(struct http_conn *c);       /* loop thread: all of it is out; next request, drain or close */
-/* --- error.c */
-const char *status_text(unsigned status);
 /* --- reply.c */
 void reply_head(struct request *q);           /* builds q->head from the answer */
 /* --- send.c: loop thread (pull_run: worker). 1 all sent, 0 would block, -1 broken, 2 turn used up */

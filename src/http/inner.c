@@ -87,7 +87,7 @@ static int collect(struct request *q, struct http_inner *in, struct err *err)
         q->length = 0;
     else if (q->out == OUT_BYTES || q->out == OUT_SHARED)
         buf_str(&in->answer, q->bytes);
-    for (; (q->out == OUT_FILE || q->out == OUT_PULL) && q->sent < q->length && !in->answer.overflow;) {
+    while ((q->out == OUT_FILE || q->out == OUT_PULL) && q->sent < q->length && !in->answer.overflow) {
         int64_t left = q->length - q->sent;
         size_t n = 0;
         int rc = next_bytes(q, q->sent, p, left < (int64_t)sizeof p ? (size_t)left : sizeof p, &n, err);

@@ -141,7 +141,7 @@ void reply_head(struct request *q)
     buf_cstr(b, "HTTP/1.1 ");
     buf_u64(b, r->status);
     buf_char(b, ' ');
-    buf_cstr(b, status_text(r->status));
+    buf_cstr(b, http_reason(r->status));
     buf_cstr(b, "\r\nDate: ");
     buf_add(b, date_now(), 29);
     buf_cstr(b, "\r\nX-Request-Id: ");
