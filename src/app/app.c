@@ -81,7 +81,7 @@ static int open_http(struct app *a, struct err *err)
     struct http_options o = {.config = a->config,
                              .routes = app_routes,
                              .n_routes = n_app_routes,
-                             .gate = {.fast = ident_gate_fast, .slow = ident_gate_slow, .release = ident_gate_release, .ctx = a}};
+                             .gate = {.fast = ident_gate_fast, .slow = ident_gate_slow, .local = ident_gate_local, .release = ident_gate_release, .ctx = a}};
     int rc = http_new(&a->http, &o, err);
     if (rc < 0)
         return rc;
@@ -90,6 +90,11 @@ static int open_http(struct app *a, struct err *err)
     struct rest_options ro = {.title = "Berth", .version = BERTH_VERSION, .public_right = RIGHT_PUBLIC, .principal = principal_of};
     a->rest = rest_new(&ro);
     rest_routes_add(a->rest, a->http, app_api_routes, n_app_api_routes);
+    rest_routes_add(a->rest, a->http, user_routes, n_user_routes);
+    rest_routes_add(a->rest, a->http, org_routes, n_org_routes);
+    rest_routes_add(a->rest, a->http, team_routes, n_team_routes);
+    rest_routes_add(a->rest, a->http, repo_routes, n_repo_routes);
+    rest_routes_add(a->rest, a->http, token_routes, n_token_routes);
     rc = rest_seal(a->rest, err);
     return rc < 0 ? rc : http_listen(a->http, err);
 }

@@ -303,7 +303,7 @@ static int token_text_verify(struct ident *i, struct http_req *r, struct str use
     return rc;
 }
 
-static bool looks_like_token(struct str text)
+bool token_text_looks(struct str text)
 {
     return text.n == TOKEN_TEXT_LEN && (str_starts(text, STR_LIT("bpt_")) || str_starts(text, STR_LIT("bot_")));
 }
@@ -349,7 +349,7 @@ static int secret_check(struct ident *i, struct http_req *r, struct str user, st
     bool plausible = name_valid(user) && user.n >= ACCOUNT_NAME_MIN && user.n <= ACCOUNT_NAME_MAX;
     uint64_t gen = plausible ? gen_now(GEN_USER, user) : 0;
     int rc = 0;
-    if (looks_like_token(password) && (plausible || user.n == 0))
+    if (token_text_looks(password) && (plausible || user.n == 0))
         return token_text_verify(i, r, user, password, ret, err);
     if (plausible && (rc = db_read(i->db, user_read, &q, err)) < 0)
         return rc;
@@ -445,9 +445,9 @@ static int signed_verify(struct ident *i, struct http_req *r, struct str value, 
 
 static int verify_bearer(struct ident *i, struct http_req *r, struct str value, struct principal **ret, struct err *err)
 {
-    int rc = looks_like_token(value) ? password_check(i, r, (struct str){NULL, 0}, value, ret, err)
+    int rc = token_text_looks(value) ? password_check(i, r, (struct str){NULL, 0}, value, ret, err)
                                      : signed_verify(i, r, value, ret, err);
-    if (rc == 0 && !looks_like_token(value))
+    if (rc == 0 && !token_text_looks(value))
         metric_add(METRIC_AUTH_OK, 1);
     return rc;
 }

@@ -30,6 +30,7 @@
 #include "db/db.h"
 #include "http/http.h"
 #include "ident/right.h"
+#include "rest/rest.h"
 
 enum { NAME_MAX_BYTES = 255 };
 /* in -> canonical text in `out` (NAME_MAX_BYTES + 9 bytes). ERR_NAME_INVALID with the rule broken. */
@@ -123,12 +124,18 @@ int ident_gate_local(struct http_req *r, void *who, struct err *err); /* the mac
 void ident_gate_release(struct http_req *r);
 extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token */
 extern const size_t n_ident_routes;
+extern const struct rest_route user_routes[], org_routes[], team_routes[], repo_routes[], token_routes[]; /* /api/v1 */
+extern const size_t n_user_routes, n_org_routes, n_team_routes, n_repo_routes, n_token_routes;
 
 /* First start: administrator and library namespace in one transaction. *ret_made false when users exist. */
 int ident_has_users(struct ident *i, bool *ret, struct err *err);
 int ident_first_start(struct ident *i, struct str user, struct str password, bool *ret_made, struct err *err);
 int ident_account_name_check(struct str name, struct err *err); /* may an account be called so? */
 int ident_password_check(struct str password, struct err *err);
+
+/* Name and password (or token) -> a token of the APIs that lives `life` us. ERR_UNAUTHORIZED in Docker Hub's words. */
+int ident_login(struct http_req *r, struct str name, struct str password, int64_t life, struct buf *ret_token,
+                int64_t *ret_expires, struct err *err);
 
 /* Inside a write transaction: account and token are still as they were when the gate let the request in,
  * neither removed nor with another password or role. Else ERR_DENIED. Part of ident_tx_repo_for_push. */

@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#define API_TOKEN_LIFE_US ((int64_t)3600 * 1000000)
 enum { LIBRARY_MAX = NAME_MAX_BYTES + 9, SCOPES_MAX = 32, FAIL_SLOTS = 4096, BOUNDS_MAX = 50, TOKEN_RECHECK_US = 60000000 };
 
 struct relation { /* what a principal is to a repository */
@@ -67,6 +68,7 @@ bool principal_fits(const struct principal *p, bool registry);
 /* Worker: verifies; one reference in *ret. ERR_UNAUTHORIZED, ERR_TOOMANYREQUESTS, ERR_DB... */
 int credential_verify(struct ident *i, struct http_req *r, const struct credential *c,
                       struct principal **ret, struct err *err);
+bool token_text_looks(struct str text); /* a random token, not a password */
 /* A user's name and password, or any account's name and token. */
 int credential_password(struct ident *i, struct http_req *r, struct str user, struct str password,
                         struct principal **ret, struct err *err);
@@ -160,5 +162,7 @@ int credential_tx_by_id(struct db_tx *tx, int64_t id, struct credential_row *ret
 /* Bounds of a credential into p (owned by it). */
 int credential_tx_bounds(struct db_tx *tx, int64_t id, struct principal *p, struct err *err);
 bool credential_lives(const struct credential_row *c, int64_t now);
+int credential_tx_revoke(struct db_tx *tx, int64_t id, struct err *err);
+int credential_tx_end_all(struct db_tx *tx, int64_t account_id, struct err *err); /* revokes every token of the account */
 int credential_tx_used(struct db_tx *tx, int64_t id, int64_t now, struct str from, struct err *err);
 #endif

@@ -5,6 +5,8 @@ static const char BY_HASH[] = "SELECT " CREDENTIAL_COLUMNS " FROM credentials WH
 static const char BY_OLD_HASH[] = "SELECT " CREDENTIAL_COLUMNS " FROM credentials WHERE old_hash = $1 AND old_until > $2";
 static const char BY_ID[] = "SELECT " CREDENTIAL_COLUMNS " FROM credentials WHERE id = $1";
 static const char BOUNDS[] = "SELECT pattern, scope FROM credential_bounds WHERE credential_id = $1 ORDER BY pattern LIMIT $2";
+static const char END_ALL[] = "UPDATE credentials SET state = 2 WHERE account_id = $1 AND state <> 2";
+static const char REVOKE[] = "UPDATE credentials SET state = 2 WHERE id = $1";
 static const char USED[] = "UPDATE credentials SET used_at = $2, used_from = $3 WHERE id = $1 AND used_at < $2";
 
 void credential_map(const struct db_rows *row, void *out)
@@ -58,4 +60,14 @@ bool credential_lives(const struct credential_row *c, int64_t now)
 int credential_tx_used(struct db_tx *tx, int64_t id, int64_t now, struct str from, struct err *err)
 {
     return db_exec(tx, USED, DB_ARGS(DB_I(id), DB_I(now), DB_T(from)), NULL, err);
+}
+
+int credential_tx_end_all(struct db_tx *tx, int64_t account_id, struct err *err)
+{
+    return db_exec(tx, END_ALL, DB_ARGS(DB_I(account_id)), NULL, err);
+}
+
+int credential_tx_revoke(struct db_tx *tx, int64_t id, struct err *err)
+{
+    return db_exec(tx, REVOKE, DB_ARGS(DB_I(id)), NULL, err);
 }

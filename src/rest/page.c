@@ -71,6 +71,8 @@ void rest_add(struct rest_call *c, json_t *item, json_t *key)
     c->last = key;
 }
 
+bool rest_full(const struct rest_call *c) { return c->more; }
+
 int rest_send_page(struct rest_call *c)
 {
     json_t *next = c->more ? json_string(rest_cursor_text(&c->r->arena, c->last)) : json_null();

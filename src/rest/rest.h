@@ -130,6 +130,7 @@ bool rest_is_first(const struct rest_call *c);                         /* no cur
 struct str rest_after_text(const struct rest_call *c, size_t k);       /* k-th of the key; "" on the first page */
 int64_t rest_after_int(const struct rest_call *c, size_t k, int64_t first);
 void rest_add(struct rest_call *c, json_t *item, json_t *key);
+bool rest_full(const struct rest_call *c);                             /* no further row is needed */
 int rest_send_page(struct rest_call *c);
 
 /* --- the room. Answers to POST with an Idempotency-Key are kept in memory for 24 hours, within bounds in

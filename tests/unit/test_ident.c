@@ -70,38 +70,57 @@ static void test_reserved_names(void **state)
     }
 }
 
-static struct principal *who(int64_t id, const char *name, bool admin)
+static enum right_answer answer(enum right right, unsigned standing, enum scope scope)
 {
-    struct principal *p = principal_new(str_of(name), 0);
-    p->user_id = id;
-    p->admin = admin;
-    return p;
+    struct right_ask ask = {.right = right, .standing = standing, .token = scope != SCOPE_LOGIN, .scope = scope,
+                            .public = (standing & IS_PUBLIC) != 0};
+    return right_decide(&ask).answer;
 }
 
 static void test_rights(void **state)
 {
     (void)state;
-    struct principal *nobody = who(0, "", false), *ann = who(7, "ann", false), *root = who(1, "root", true);
-    struct repo_fact open = {.owner_id = 7, .public = true}, closed = {.owner_id = 7}, library = {.public = true};
-    unsigned all = ACTION_PULL | ACTION_PUSH | ACTION_DELETE;
-    struct str x = STR_LIT("ann/x"), other = STR_LIT("bob/x"), near_miss = STR_LIT("annie/x");
-    assert_int_equal(right_of(nobody, &open, x), ACTION_PULL);
-    assert_int_equal(right_of(nobody, &closed, x), 0);
-    assert_int_equal(right_of(nobody, NULL, x), 0);
-    assert_int_equal(right_of(nobody, &library, STR_LIT("library/x")), ACTION_PULL);
-    assert_int_equal(right_of(ann, &closed, x), all);
-    assert_int_equal(right_of(ann, NULL, x), all);
-    assert_int_equal(right_of(ann, NULL, other), 0);
-    assert_int_equal(right_of(ann, NULL, near_miss), 0);
-    closed.owner_id = 8;
-    open.owner_id = 8;
-    assert_int_equal(right_of(ann, &closed, x), 0); /* the row counts, not the name */
-    assert_int_equal(right_of(ann, &open, other), ACTION_PULL);
-    assert_int_equal(right_of(root, &closed, other), all);
-    assert_int_equal(right_of(root, NULL, other), all);
-    shared_unref(&nobody->shared);
-    shared_unref(&ann->shared);
-    shared_unref(&root->shared);
+    assert_int_equal(answer(RIGHT_PULL, 0, SCOPE_LOGIN), RIGHT_NO_HIDDEN);
+    assert_int_equal(answer(RIGHT_PULL, IS_PUBLIC, SCOPE_LOGIN), RIGHT_YES);
+    assert_int_equal(answer(RIGHT_PUSH, IS_PUBLIC, SCOPE_LOGIN), RIGHT_NO);
+    assert_int_equal(answer(RIGHT_PUSH, BY_TEAM_WRITE, SCOPE_LOGIN), RIGHT_YES);
+    assert_int_equal(answer(RIGHT_DELETE, BY_TEAM_WRITE, SCOPE_LOGIN), RIGHT_NO);
+    assert_int_equal(answer(RIGHT_DELETE, IS_SELF, SCOPE_WRITE), RIGHT_NO_TOKEN);
+    assert_int_equal(answer(RIGHT_DELETE, IS_SELF, SCOPE_DELETE), RIGHT_YES);
+    assert_int_equal(answer(RIGHT_PULL, IS_SELF, SCOPE_ANY), RIGHT_NO_HIDDEN); /* no bound names it */
+    assert_int_equal(answer(RIGHT_PULL, IS_SELF, SCOPE_PUBLIC_READ), RIGHT_NO_HIDDEN);
+    assert_int_equal(answer(RIGHT_PULL, IS_SELF | IS_PUBLIC, SCOPE_PUBLIC_READ), RIGHT_YES);
+    assert_int_equal(answer(RIGHT_PUSH, IS_SELF | IS_AUDITOR, SCOPE_LOGIN), RIGHT_NO_AUDITOR);
+    assert_int_equal(answer(RIGHT_USERS, IS_SIGNED_IN | IS_SITE_ADMIN, SCOPE_ADMIN), RIGHT_NO_TOKEN);
+    for (size_t i = 0; i < n_right_rows; i++) /* nobody is given more by a token than without */
+        for (size_t k = 0; k < n_rank_rows; k++)
+            for (int scope = SCOPE_ANY; scope <= SCOPE_ADMIN; scope++)
+                if (answer(right_rows[i].right, rank_rows[k].standing, (enum scope)scope) == RIGHT_YES)
+                    assert_int_equal(answer(right_rows[i].right, rank_rows[k].standing, SCOPE_LOGIN), RIGHT_YES);
+}
+
+static void test_every_right_has_one_row(void **state)
+{
+    (void)state;
+    for (int right = RIGHT_UNSET + 1; right < RIGHT_COUNT; right++) {
+        int n = 0;
+        for (size_t i = 0; i < n_right_rows; i++)
+            n += right_rows[i].right == (enum right)right;
+        assert_int_equal(n, 1);
+    }
+}
+
+static void test_patterns(void **state)
+{
+    (void)state;
+    assert_true(pattern_fits(STR_LIT("*"), STR_LIT("a/b")));
+    assert_true(pattern_fits(STR_LIT("a/*"), STR_LIT("a/b/c")));
+    assert_false(pattern_fits(STR_LIT("a/*"), STR_LIT("ab/c")));
+    assert_true(pattern_fits(STR_LIT("a/b*"), STR_LIT("a/bc")));
+    assert_false(pattern_fits(STR_LIT("a/b"), STR_LIT("a/bc")));
+    static const char *const bad[] = {"", "a", "/a", "a/", "a*", "a/*b", "**", "A/b", "a /b"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_true(pattern_check(str_of(bad[i]), NULL) < 0);
 }
 
 static void hub_init(struct ident *i, uint8_t seed)
@@ -116,7 +135,7 @@ static void hub_init(struct ident *i, uint8_t seed)
 
 static void make(struct ident *i, int64_t now, struct buf *out)
 {
-    struct principal *p = who(7, "ann", false);
+    struct principal *p = principal_new(STR_LIT("ann"), 0);
     struct token_scope scopes[] = {{STR_LIT("ann/x"), ACTION_PULL | ACTION_PUSH}, {STR_LIT("*"), 0}, {STR_LIT("library/y"), ACTION_DELETE}};
     p->epoch = 3;
     buf_init(out, 1 << 16);
@@ -241,7 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),         cmocka_unit_test(test_name_length),   cmocka_unit_test(test_reserved_names),
-        cmocka_unit_test(test_rights),        cmocka_unit_test(test_token_round_trip), cmocka_unit_test(test_token_changed),
+        cmocka_unit_test(test_rights), cmocka_unit_test(test_every_right_has_one_row), cmocka_unit_test(test_patterns),        cmocka_unit_test(test_token_round_trip), cmocka_unit_test(test_token_changed),
         cmocka_unit_test(test_token_of_another), cmocka_unit_test(test_token_algorithm),
     };
     struct err err = {0};

@@ -1,0 +1,461 @@
+/* /api/v1: random tokens: own ones, an organization's, and what owners see of their members'. */
+#include "crypt/token_text.h"
+#include "ident/api.h"
+
+enum { TOKENS_MAX = 200, DAYS_DEFAULT = 90, DAYS_MAX = 3650, OVERLAP_HOURS = 24, OVERLAP_HOURS_MAX = 24 * 30 };
+#define DAY_US ((int64_t)86400 * 1000000)
+static const char *const kinds[] = {"personal", "organization", "keyless", NULL};
+static const char *const states[] = {"active", "disabled", "expired", NULL};
+static const char *const settable[] = {"active", "disabled", NULL};
+static const struct rest_schema bound = {
+    "TokenBound", "Where a token may do what. A higher scope includes the lower ones.", (const struct rest_field[]){
+        {"pattern", REST_STRING, .required = true, .max = NAME_MAX_BYTES, .check = &check_pattern,
+         .about = "*, NAMESPACE/*, NAMESPACE/PREFIX* or NAMESPACE/NAME"},
+        {"scope", REST_ENUM, .required = true, .words = words_scope},
+        {0}}};
+#define TOKEN_FIELDS                                                                                                       \
+    {"id", REST_INT, .required = true}, {"name", REST_STRING, .required = true},                                            \
+        {"kind", REST_ENUM, .required = true, .words = kinds},                                                              \
+        {"bounds", REST_ARRAY, .required = true, .max = BOUNDS_MAX, .schema = &bound},                                      \
+        {"state", REST_ENUM, .required = true, .words = states}, {"created_at", REST_TIME, .required = true},               \
+        {"expires_at", REST_TIME, .required = true, .nullable = true},                                                      \
+        {"last_used_at", REST_TIME, .required = true, .nullable = true},                                                    \
+        {"last_used_from", REST_STRING, .required = true, .about = "address"}
+static const struct rest_schema token = {"Token", "A token, without its text.", (const struct rest_field[]){TOKEN_FIELDS, {0}}};
+static const struct rest_schema token_made = {
+    "TokenMade", "A token with its text, which is not shown again.", (const struct rest_field[]){
+        TOKEN_FIELDS, {"token", REST_STRING, .required = true}, {0}}};
+static const struct rest_schema member_token = {
+    "MemberToken", "A member's token that reaches the organization's repositories.", (const struct rest_field[]){
+        {"user", REST_STRING, .required = true}, TOKEN_FIELDS, {0}}};
+static const struct rest_schema token_new = {
+    "TokenNew", "A token to be made.", (const struct rest_field[]){
+        {"name", REST_STRING, .required = true, .min = 1, .max = 100, .check = &check_line},
+        {"bounds", REST_ARRAY, .min = 1, .max = BOUNDS_MAX, .schema = &bound, .about = "default: read everything that the owner may"},
+        {"expires_in_days", REST_INT, .min = 0, .max = DAYS_MAX, .about = "default 90; 0: never"},
+        {0}}};
+static const struct rest_schema token_patch = {
+    "TokenPatch", "What to change of a token.", (const struct rest_field[]){
+        {"name", REST_STRING, .min = 1, .max = 100, .check = &check_line}, {"state", REST_ENUM, .words = settable}, {0}}};
+static const struct rest_schema rotation = {
+    "TokenRotation", "How long the old text still works.", (const struct rest_field[]){
+        {"overlap_hours", REST_INT, .min = 0, .max = OVERLAP_HOURS_MAX, .about = "default 24"}, {0}}};
+static const struct rest_schema token_text = {
+    "TokenText", "The text of a token.", (const struct rest_field[]){
+        {"token", REST_STRING, .required = true, .max = 200}, {0}}};
+
+static const char LIST[] = "SELECT " CREDENTIAL_COLUMNS " FROM credentials WHERE account_id = $1 AND kind = $2 AND state < 2 AND id > $3 "
+                           "ORDER BY id LIMIT $4";
+static const char COUNT[] = "SELECT count(*) FROM credentials WHERE account_id = $1 AND kind = $2 AND state < 2";
+static const char ADD[] = "INSERT INTO credentials (account_id, kind, name, hash, old_until, state, created_by, created_at, "
+                          "created_from, expires_at, used_at, used_from) VALUES ($1, $2, $3, $4, 0, 0, $5, $6, $7, $8, 0, '')";
+static const char ADD_BOUND[] = "INSERT INTO credential_bounds (credential_id, pattern, scope) VALUES ($1, $2, $3)";
+static const char SET[] = "UPDATE credentials SET name = $2, state = $3 WHERE id = $1";
+static const char ROTATE[] = "UPDATE credentials SET old_hash = CASE WHEN $3 > 0 THEN hash ELSE NULL END, old_until = $3, hash = $2, "
+                             "created_at = $4, expires_at = $5 WHERE id = $1";
+static const char MEMBERS[] =
+    "SELECT c.id, c.account_id, c.kind, c.state, c.created_by, c.created_at, c.expires_at, c.used_at, c.old_until, c.name, "
+    "c.created_from, c.used_from, a.name FROM members m JOIN credentials c ON c.account_id = m.user_id JOIN accounts a "
+    "ON a.id = m.user_id WHERE m.org_id = $1 AND c.kind = 1 AND c.state < 2 AND c.id > $2 AND EXISTS (SELECT 1 FROM "
+    "credential_bounds b WHERE b.credential_id = c.id AND (b.pattern = '*' OR substr(b.pattern, 1, length($3)) = $3)) "
+    "ORDER BY c.id LIMIT $4";
+static const char MEMBERS_ONE[] =
+    "SELECT a.name FROM members m JOIN credentials c ON c.account_id = m.user_id JOIN accounts a ON a.id = m.user_id "
+    "WHERE m.org_id = $1 AND c.id = $2 AND c.kind = 1 AND c.state < 2 AND EXISTS (SELECT 1 FROM credential_bounds b "
+    "WHERE b.credential_id = c.id AND (b.pattern = '*' OR substr(b.pattern, 1, length($3)) = $3))";
+
+struct token_job {
+    struct rest_call *c;
+    bool org;
+    int64_t id;
+    struct credential_row row;
+    json_t *doc;
+    char text[TOKEN_TEXT_LEN + 1];
+    uint8_t hash[TOKEN_HASH];
+    char owner[ACCOUNT_NAME_MAX + 1];
+};
+
+static int64_t kind_of(const struct token_job *j) { return j->org ? CREDENTIAL_ORG : CREDENTIAL_PERSONAL; }
+static int64_t account_of(const struct token_job *j, const struct account *org, const struct principal *p)
+{
+    return j->org ? org->id : p->user_id;
+}
+
+static const char *state_name(const struct credential_row *c, int64_t now)
+{
+    return c->state != 0 ? "disabled" : c->expires_at != 0 && c->expires_at <= now ? "expired" : "active";
+}
+
+static int show(struct db_tx *tx, const struct credential_row *c, json_t **ret, struct err *err)
+{
+    struct principal *bounds = principal_new((struct str){NULL, 0}, 0);
+    json_t *list = json_array();
+    int rc = credential_tx_bounds(tx, c->id, bounds, err);
+    for (size_t i = 0; rc == 0 && i < bounds->n_bounds; i++)
+        json_array_append_new(list, json_pack("{s:s%,s:s}", "pattern", bounds->bounds[i].pattern.p, bounds->bounds[i].pattern.n,
+                                              "scope", scope_name(bounds->bounds[i].scope)));
+    shared_unref(&bounds->shared);
+    json_decref(*ret);
+    *ret = json_pack("{s:I,s:s,s:s,s:o,s:s,s:o,s:o,s:o,s:s}", "id", (json_int_t)c->id, "name", c->name, "kind",
+                     kinds[c->kind - CREDENTIAL_PERSONAL], "bounds", list, "state", state_name(c, clock_now()), "created_at",
+                     rest_json_time(c->created_at), "expires_at", rest_json_time(c->expires_at), "last_used_at",
+                     rest_json_time(c->used_at), "last_used_from", c->used_from);
+    return rc;
+}
+
+static int finish(struct token_job *j, int rc)
+{
+    if (rc == 0 && j->text[0] != 0)
+        json_object_set_new(j->doc, "token", json_string(j->text));
+    secret_wipe(j->text, sizeof j->text);
+    if (rc < 0) {
+        json_decref(j->doc);
+        return rc;
+    }
+    http_add(j->c->r, "Cache-Control", STR_LIT("no-store"));
+    return rest_send(j->c, j->doc);
+}
+
+/* --- reading */
+
+static int list_read(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct token_job *j = arg;
+    struct rest_call *c = j->c;
+    auto_rows struct db_rows *rows = NULL;
+    int64_t n = rest_page(c), account = account_of(j, req_account(c->r), req_principal(c->r));
+    int rc = db_query(tx, LIST, DB_ARGS(DB_I(account), DB_I(kind_of(j)), DB_I(rest_after_int(c, 0, 0)), DB_I(n)), &rows, err);
+    while (rc == 0 && (rc = db_next(rows, err)) == 1) {
+        struct credential_row row;
+        json_t *doc = NULL;
+        credential_map(rows, &row);
+        rc = show(tx, &row, &doc, err);
+        rest_add(c, doc, json_pack("[I]", (json_int_t)row.id));
+    }
+    return rc;
+}
+
+static int list_run(struct rest_call *c, bool org, struct err *err)
+{
+    struct token_job j = {.c = c, .org = org};
+    int rc = org ? api_org(req_account(c->r), err) : 0;
+    if (rc == 0)
+        rc = db_read(ident_of(c->r)->db, list_read, &j, err);
+    return rc < 0 ? rc : rest_send_page(c);
+}
+
+static int parse_id(struct str text, int64_t *ret, struct err *err)
+{
+    uint64_t id;
+    if (!str_u64(text, &id) || id > INT64_MAX)
+        return err_set(err, ERR_NOT_FOUND, "there is no such token");
+    *ret = (int64_t)id;
+    return 0;
+}
+
+static int find(struct db_tx *tx, struct token_job *j, int64_t account, struct err *err)
+{
+    int rc = parse_id(j->c->r->parts[j->org ? 1 : 0], &j->id, err);
+    if (rc == 0)
+        rc = credential_tx_by_id(tx, j->id, &j->row, err);
+    else
+        return rc;
+    if (rc == 0 || (rc == 1 && (j->row.account_id != account || j->row.kind != kind_of(j) || j->row.state == 2)))
+        return err_set(err, ERR_NOT_FOUND, "there is no such token");
+    return rc < 0 ? rc : 0;
+}
+
+static int get_read(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct token_job *j = arg;
+    int rc = find(tx, j, account_of(j, req_account(j->c->r), req_principal(j->c->r)), err);
+    return rc < 0 ? rc : show(tx, &j->row, &j->doc, err);
+}
+
+static int get_run(struct rest_call *c, bool org, struct err *err)
+{
+    struct token_job j = {.c = c, .org = org};
+    return finish(&j, db_read(ident_of(c->r)->db, get_read, &j, err));
+}
+
+/* --- making */
+
+static int bound_check(struct token_job *j, const struct change *ch, struct str pattern, enum scope scope, struct err *err)
+{
+    if (j->org && !str_is(pattern, "*") &&
+        !str_starts(pattern, str_of(arena_printf(&j->c->r->arena, "%s/", ch->now.account.name))))
+        return rest_wrong(j->c, err, "bounds", "reach beyond the organization: \"%.*s\"", STR_FMT(pattern));
+    if (!j->org && ch->who->role == SITE_AUDITOR && scope > SCOPE_READ)
+        return rest_wrong(j->c, err, "bounds", "an auditor reads and changes nothing: public-read or read");
+    return 0;
+}
+
+static int add_bounds(struct db_tx *tx, struct token_job *j, const struct change *ch, struct err *err)
+{
+    const json_t *list = json_object_get(j->c->body, "bounds"), *one;
+    size_t at;
+    int rc = 0;
+    if (list == NULL)
+        return db_exec(tx, ADD_BOUND, DB_ARGS(DB_I(j->row.id), DB_T(STR_LIT("*")), DB_I(SCOPE_READ)), NULL, err);
+    json_array_foreach(list, at, one)
+    {
+        struct str pattern = rest_text(one, "pattern");
+        enum scope scope = SCOPE_READ;
+        (void)scope_parse(rest_text(one, "scope"), &scope);
+        for (size_t k = 0; k < at; k++)
+            if (str_eq(rest_text(json_array_get(list, k), "pattern"), pattern))
+                return rest_wrong(j->c, err, "bounds", "name \"%.*s\" twice", STR_FMT(pattern));
+        if ((rc = bound_check(j, ch, pattern, scope, err)) < 0 ||
+            (rc = db_exec(tx, ADD_BOUND, DB_ARGS(DB_I(j->row.id), DB_T(pattern), DB_I(scope)), NULL, err)) < 0)
+            return rc;
+    }
+    return rc;
+}
+
+static void map_int(const struct db_rows *row, void *out) { *(int64_t *)out = db_int(row, 0); }
+
+static int life_check(struct token_job *j, const struct change *ch, int64_t days, struct err *err)
+{
+    int64_t most = j->org ? ch->now.account.token_max_days : 0;
+    if (most > 0 && (days == 0 || days > most))
+        return rest_wrong(j->c, err, "expires_in_days", "must be 1 to %lld: the organization's rule", (long long)most);
+    return 0;
+}
+
+static int add(struct db_tx *tx, struct change *ch, struct err *err)
+{
+    struct token_job *j = ch->arg;
+    struct rest_call *c = j->c;
+    int64_t account = account_of(j, &ch->now.account, ch->who), n = 0, now = clock_now();
+    int64_t days = rest_int(c->body, "expires_in_days", DAYS_DEFAULT);
+    int rc = j->org ? api_org(&ch->now.account, err) : ch->who->kind != WHO_USER ? err_set(err, ERR_DENIED, "only a user has personal tokens") : 0;
+    if (rc < 0 || (rc = life_check(j, ch, days, err)) < 0 ||
+        (rc = db_one(tx, COUNT, DB_ARGS(DB_I(account), DB_I(kind_of(j))), map_int, &n, err)) < 0)
+        return rc;
+    if (n >= TOKENS_MAX)
+        return err_set(err, ERR_EXISTS, "there are %d tokens already: remove one first", TOKENS_MAX);
+    rc = db_exec(tx, ADD,
+                 DB_ARGS(DB_I(account), DB_I(kind_of(j)), DB_T(rest_text(c->body, "name")),
+                         DB_B(((struct str){(char *)j->hash, sizeof j->hash})), DB_I(ch->who->user_id), DB_I(now), DB_T(c->r->client),
+                         DB_I(days ? now + days * DAY_US : 0)),
+                 NULL, err);
+    if (rc < 0 || (rc = credential_tx_by_hash(tx, j->hash, now, &j->row, err)) < 0 || (rc = add_bounds(tx, j, ch, err)) < 0)
+        return rc;
+    return show(tx, &j->row, &j->doc, err);
+}
+
+static void make_text(struct token_job *j)
+{
+    token_text_make(j->org ? TOKEN_ORGANIZATION : TOKEN_PERSONAL, ident_of(j->c->r)->credential_key, j->text, j->hash);
+}
+
+static int add_run(struct rest_call *c, bool org, struct err *err)
+{
+    struct token_job j = {.c = c, .org = org};
+    struct change ch = {.fn = add, .arg = &j, .action = org ? "org.access_token.create" : "token.create",
+                        .object = rest_text(c->body, "name")};
+    make_text(&j);
+    return finish(&j, change_run(c->r, &ch, err));
+}
+
+/* --- changing */
+
+static int patch(struct db_tx *tx, struct change *ch, struct err *err)
+{
+    struct token_job *j = ch->arg;
+    const json_t *b = j->c->body;
+    struct str name = rest_text(b, "name"), state = rest_text(b, "state");
+    int rc = find(tx, j, account_of(j, &ch->now.account, ch->who), err);
+    if (rc < 0)
+        return rc;
+    int64_t now_state = state.p == NULL ? j->row.state : str_is(state, "disabled");
+    rc = db_exec(tx, SET, DB_ARGS(DB_I(j->id), DB_T(name.p ? name : str_of(j->row.name)), DB_I(now_state)), NULL, err);
+    if (rc < 0 || (rc = find(tx, j, j->row.account_id, err)) < 0)
+        return rc;
+    return show(tx, &j->row, &j->doc, err);
+}
+
+static int drop(struct db_tx *tx, struct change *ch, struct err *err)
+{
+    struct token_job *j = ch->arg;
+    int rc = find(tx, j, account_of(j, &ch->now.account, ch->who), err);
+    return rc < 0 ? rc : credential_tx_revoke(tx, j->id, err);
+}
+
+/* The new text has the old life before it; the old text works on for a while, so that nobody waits. */
+static int rotate(struct db_tx *tx, struct change *ch, struct err *err)
+{
+    struct token_job *j = ch->arg;
+    int64_t now = clock_now(), hours = rest_int(j->c->body, "overlap_hours", OVERLAP_HOURS);
+    int rc = find(tx, j, account_of(j, &ch->now.account, ch->who), err);
+    if (rc < 0)
+        return rc;
+    int64_t life = j->row.expires_at ? j->row.expires_at - j->row.created_at : 0;
+    rc = db_exec(tx, ROTATE,
+                 DB_ARGS(DB_I(j->id), DB_B(((struct str){(char *)j->hash, sizeof j->hash})),
+                         DB_I(hours ? now + hours * 3600 * 1000000 : 0), DB_I(now), DB_I(life ? now + life : 0)),
+                 NULL, err);
+    if (rc < 0 || (rc = find(tx, j, j->row.account_id, err)) < 0)
+        return rc;
+    return show(tx, &j->row, &j->doc, err);
+}
+
+static int change_token(struct rest_call *c, bool org, int (*fn)(struct db_tx *tx, struct change *ch, struct err *err),
+                        const char *action, struct err *err)
+{
+    struct token_job j = {.c = c, .org = org};
+    struct change ch = {.fn = fn, .arg = &j, .action = action, .object = c->r->parts[org ? 1 : 0]};
+    if (!org)
+        ch.accounts[0] = str_of(req_principal(c->r)->name);
+    if (fn == rotate)
+        make_text(&j);
+    return finish(&j, change_run(c->r, &ch, err));
+}
+
+static int own_list(struct rest_call *c, struct err *err) { return list_run(c, false, err); }
+static int own_get(struct rest_call *c, struct err *err) { return get_run(c, false, err); }
+static int own_add(struct rest_call *c, struct err *err) { return add_run(c, false, err); }
+static int own_patch(struct rest_call *c, struct err *err) { return change_token(c, false, patch, "token.update", err); }
+static int own_drop(struct rest_call *c, struct err *err) { return change_token(c, false, drop, "token.revoke", err); }
+static int own_rotate(struct rest_call *c, struct err *err) { return change_token(c, false, rotate, "token.rotate", err); }
+static int org_list(struct rest_call *c, struct err *err) { return list_run(c, true, err); }
+static int org_get(struct rest_call *c, struct err *err) { return get_run(c, true, err); }
+static int org_add(struct rest_call *c, struct err *err) { return add_run(c, true, err); }
+static int org_patch(struct rest_call *c, struct err *err) { return change_token(c, true, patch, "org.access_token.update", err); }
+static int org_drop(struct rest_call *c, struct err *err) { return change_token(c, true, drop, "org.access_token.delete", err); }
+static int org_rotate(struct rest_call *c, struct err *err) { return change_token(c, true, rotate, "org.access_token.rotate", err); }
+
+/* --- by its text: whoever holds it may end it */
+
+static int owner_read(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct token_job *j = arg;
+    struct account a;
+    int rc = credential_tx_by_hash(tx, j->hash, clock_now(), &j->row, err);
+    if (rc == 1 && j->row.state != 2 && (rc = account_tx_by_id(tx, j->row.account_id, &a, err)) == 1) {
+        text_copy(j->owner, sizeof j->owner, str_of(a.name));
+        return 0;
+    }
+    return rc < 0 ? rc : err_set(err, ERR_NOT_FOUND, "this is no token of this hub, or it is revoked");
+}
+
+static int revoke(struct db_tx *tx, struct change *ch, struct err *err)
+{
+    struct token_job *j = ch->arg;
+    int rc = owner_read(tx, j, err);
+    return rc < 0 ? rc : credential_tx_revoke(tx, j->row.id, err);
+}
+
+static int revoke_run(struct rest_call *c, struct err *err)
+{
+    struct token_job j = {.c = c};
+    struct str text = rest_text(c->body, "token");
+    enum token_kind kind;
+    struct change ch = {.right = RIGHT_PUBLIC, .fn = revoke, .arg = &j, .action = "token.revoke"};
+    if (token_text_parse(text, &kind, NULL) < 0)
+        return err_set(err, ERR_NOT_FOUND, "this is no token of this hub, or it is revoked");
+    token_text_hash(ident_of(c->r)->credential_key, text, j.hash);
+    int rc = db_read(ident_of(c->r)->db, owner_read, &j, err);
+    if (rc < 0)
+        return rc;
+    ch.accounts[0] = ch.object = str_of(j.owner);
+    rc = change_run(c->r, &ch, err);
+    return rc < 0 ? rc : rest_send(c, NULL);
+}
+
+/* --- members' tokens, as owners see them */
+
+static struct str org_prefix(struct rest_call *c, const struct account *org)
+{
+    return str_of(arena_printf(&c->r->arena, "%s/", org->name));
+}
+
+static int members_read(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct rest_call *c = arg;
+    auto_rows struct db_rows *rows = NULL;
+    const struct account *org = req_account(c->r);
+    int64_t n = rest_page(c);
+    int rc = db_query(tx, MEMBERS, DB_ARGS(DB_I(org->id), DB_I(rest_after_int(c, 0, 0)), DB_T(org_prefix(c, org)), DB_I(n)), &rows, err);
+    while (rc == 0 && (rc = db_next(rows, err)) == 1) {
+        struct credential_row row;
+        json_t *doc = NULL;
+        credential_map(rows, &row);
+        rc = show(tx, &row, &doc, err);
+        json_object_set_new(doc, "user", rest_json_text(db_text(rows, 12)));
+        rest_add(c, doc, json_pack("[I]", (json_int_t)row.id));
+    }
+    return rc;
+}
+
+static int member_list(struct rest_call *c, struct err *err)
+{
+    int rc = api_org(req_account(c->r), err);
+    if (rc == 0)
+        rc = db_read(ident_of(c->r)->db, members_read, c, err);
+    return rc < 0 ? rc : rest_send_page(c);
+}
+
+static void map_name(const struct db_rows *row, void *out) { text_copy(out, ACCOUNT_NAME_MAX + 1, db_text(row, 0)); }
+
+struct member_read {
+    struct token_job *j;
+    const struct account *org;
+};
+
+static int member_find(struct db_tx *tx, void *arg, struct err *err)
+{
+    const struct member_read *m = arg;
+    int rc = db_one(tx, MEMBERS_ONE, DB_ARGS(DB_I(m->org->id), DB_I(m->j->id), DB_T(org_prefix(m->j->c, m->org))), map_name, m->j->owner, err);
+    return rc == 0 ? err_set(err, ERR_NOT_FOUND, "there is no such token") : rc < 0 ? rc : 0;
+}
+
+static int member_revoke(struct db_tx *tx, struct change *ch, struct err *err)
+{
+    struct token_job *j = ch->arg;
+    struct member_read m = {j, &ch->now.account};
+    int rc = member_find(tx, &m, err);
+    return rc < 0 ? rc : credential_tx_revoke(tx, j->id, err);
+}
+
+static int member_drop(struct rest_call *c, struct err *err)
+{
+    struct token_job j = {.c = c, .org = true};
+    struct member_read m = {&j, req_account(c->r)};
+    int rc = parse_id(c->r->parts[1], &j.id, err);
+    if (rc == 0)
+        rc = db_read(ident_of(c->r)->db, member_find, &m, err);
+    if (rc < 0)
+        return rc;
+    struct change ch = {.fn = member_revoke, .arg = &j, .accounts = {str_of(j.owner)}, .action = "org.member.token.revoke", .object = str_of(j.owner)};
+    rc = change_run(c->r, &ch, err);
+    return rc < 0 ? rc : rest_send(c, NULL);
+}
+
+#define ONE "/tokens/{id}"
+#define ORG "/orgs/{org}"
+const struct rest_route token_routes[] = {
+    {REST_GET("/tokens", "token_list", RIGHT_OWN), own_list, "List own tokens", "tokens", .answer = &token, .cursor = "i"},
+    {REST_POST("/tokens", "token_create", RIGHT_OWN), own_add, "Make a token", "tokens", .body = &token_new, .answer = &token_made,
+     .status = 201, .also = {409}},
+    {REST_POST("/tokens/revoke", "token_revoke_text", RIGHT_PUBLIC), revoke_run, "End a token by its text", "tokens", .body = &token_text},
+    {REST_GET(ONE, "token_get", RIGHT_OWN), own_get, "Read a token", "tokens", .answer = &token},
+    {REST_PATCH(ONE, "token_update", RIGHT_OWN), own_patch, "Change a token", "tokens", .body = &token_patch, .answer = &token},
+    {REST_DELETE(ONE, "token_revoke", RIGHT_OWN), own_drop, "Revoke a token", "tokens"},
+    {REST_POST(ONE "/rotate", "token_rotate", RIGHT_OWN), own_rotate, "Give a token a new text", "tokens", .body = &rotation,
+     .answer = &token_made},
+    {REST_GET(ORG "/tokens", "org_token_list", RIGHT_ORG_TOKENS), org_list, "List the organization's tokens", "tokens",
+     .answer = &token, .cursor = "i"},
+    {REST_POST(ORG "/tokens", "org_token_create", RIGHT_ORG_TOKENS), org_add, "Make a token of the organization", "tokens",
+     .body = &token_new, .answer = &token_made, .status = 201, .also = {409}},
+    {REST_GET(ORG ONE, "org_token_get", RIGHT_ORG_TOKENS), org_get, "Read a token of the organization", "tokens", .answer = &token},
+    {REST_PATCH(ORG ONE, "org_token_update", RIGHT_ORG_TOKENS), org_patch, "Change a token of the organization", "tokens",
+     .body = &token_patch, .answer = &token},
+    {REST_DELETE(ORG ONE, "org_token_revoke", RIGHT_ORG_TOKENS), org_drop, "Revoke a token of the organization", "tokens"},
+    {REST_POST(ORG ONE "/rotate", "org_token_rotate", RIGHT_ORG_TOKENS), org_rotate, "Give a token of the organization a new text",
+     "tokens", .body = &rotation, .answer = &token_made},
+    {REST_GET(ORG "/member-tokens", "member_token_list", RIGHT_ORG_TOKENS), member_list,
+     "List members' tokens that reach the organization", "tokens", .answer = &member_token, .cursor = "i"},
+    {REST_DELETE(ORG "/member-tokens/{id}", "member_token_revoke", RIGHT_ORG_TOKENS), member_drop, "Revoke a member's token", "tokens"},
+};
+const size_t n_token_routes = ARRAY_LEN(token_routes);
