@@ -86,6 +86,8 @@ def forged():
         head, body, sig = good.split(".")
         for kid in KEYS:  # a stranger's key under each known name
             yield sign(alg, key=key, kid=kid)
+            if kid != KEY_OF[alg]:  # the right key under another's name
+                yield sign(alg, kid=kid)
         yield sign(alg, key=key)
         for name in ("jwk", "jku", "x5u", "x5c", "crit", "b64", "zip", "enc"):  # the right key, with what changes the meaning
             value = {"jwk": json.loads(key.export_public()), "x5c": ["AAAA"], "b64": False}.get(name, "https://evil.example/keys")
