@@ -86,7 +86,7 @@ static unsigned algs_of(const json_t *o, enum pubkey_type type)
 static EVP_PKEY *key_of(const json_t *o, enum pubkey_type type, const char **why)
 {
     uint8_t a[NUMBER_MAX], b[NUMBER_MAX];
-    struct str x, y;
+    struct str x, y = {NULL, 0};
     bool rsa = type == PUBKEY_RSA, pair = type != PUBKEY_ED25519;
     if (!number_of(o, rsa ? "n" : "x", a, &x) || (pair && !number_of(o, rsa ? "e" : "y", b, &y))) {
         *why = "a number is missing, too long or not base64url";
