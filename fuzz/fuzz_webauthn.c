@@ -14,8 +14,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { RP_HASH = 32, FLAGS = RP_HASH, UP = 1, BE = 8, BS = 16, AT = 64, ED = 128 };
 static char id[] = "sixteen-bytes-id", seed[] = "thirty-two bytes of a fixed seed";
 /* The challenge is 32 zeros. */
-static char create_data[] = "{\"type\":\"webauthn.create\",\"challenge\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"origin\":\"https://hub.example\"}";
-static char get_data[] = "{\"type\":\"webauthn.get\",\"challenge\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"origin\":\"https://hub.example\"}";
+static char create_data[] =
+    "{\"type\":\"webauthn.create\",\"challenge\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"origin\":\"https://hub.example\"}";
+static char get_data[] =
+    "{\"type\":\"webauthn.get\",\"challenge\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"origin\":\"https://hub.example\"}";
 static const struct webauthn_ask ask = {.site = {"hub.example", "Hub", "https://hub.example"}};
 
 static void add_rp_hash(struct buf *b)

@@ -32,9 +32,9 @@ size_t jwks_count(const struct jwks *set); /* keys that can be used */
 struct jwt {
     json_t *header, *claims;
 };
-/* algs: bits of those that the caller takes. ERR_UNAUTHORIZED with the reason; ERR_NOT_FOUND when the set has no
- * key of the token's kid (fetch the set again, not more often than ...: the caller's rule).
- * A token without kid is taken only if exactly one key fits. Release with jwt_release. */
+/* algs: bits of those that the caller takes. ERR_UNAUTHORIZED with the reason; ERR_NOT_FOUND when the set
+ * has no key of the token's kid: the issuer may have a newer set. A token without kid is taken only if
+ * exactly one key fits. Release with jwt_release. */
 int jwt_verify(const struct jwks *set, struct str token, unsigned algs, struct jwt *ret, struct err *err);
 void jwt_release(struct jwt *t);
 
@@ -42,7 +42,8 @@ void jwt_release(struct jwt *t);
 struct jwt_expect {
     const char *iss, *aud;
     const char *nonce;   /* NULL: not asked for */
-    const char *azp;     /* client id: `azp` must be it if there is one, and must be there with several `aud`; NULL: not looked at */
+    const char *azp;     /* client id (OIDC core §3.1.3.7): `azp` must be it if there is one, and must be
+                            there with several `aud`; NULL: not looked at */
     int64_t now, skew;   /* skew: how far clocks may differ */
     int64_t max_age;     /* how old `iat` may be, which must be there then; 0: any */
 };

@@ -71,7 +71,8 @@ static int choose_key(const struct jwks *set, const json_t *header, enum jwt_alg
     return 0;
 }
 
-static int check_signature(const struct jwks *set, const json_t *header, enum jwt_alg alg, struct str msg, struct str sig64, struct err *err)
+static int check_signature(const struct jwks *set, const json_t *header, enum jwt_alg alg, struct str msg, struct str sig64,
+                           struct err *err)
 {
     const struct jwk *key = NULL;
     uint8_t sig[SIG_MAX];

@@ -40,7 +40,8 @@ void seal_keys_new(struct seal_keys *k)
 int seal_keys_rotate(struct seal_keys *k, struct err *err)
 {
     if (k->n == SEAL_KEYS_MAX)
-        return err_set(err, ERR_EXISTS, "keys/%s holds %d keys already: reseal and drop the old ones first", SEAL_KEYS_FILE, SEAL_KEYS_MAX);
+        return err_set(err, ERR_EXISTS, "keys/%s holds %d keys already: reseal and drop the old ones first", SEAL_KEYS_FILE,
+                       SEAL_KEYS_MAX);
     memmove(&k->key[1], &k->key[0], k->n * sizeof k->key[0]);
     k->n++;
     fresh_key(k, 0);
@@ -71,9 +72,9 @@ static bool parse_line(struct str line, struct seal_keys *k)
 {
     struct str id, state;
     uint8_t raw[SEAL_ID];
-    if (k->n == SEAL_KEYS_MAX || !str_split(&line, ' ', &id) || !str_split(&line, ' ', &state) || id.n != 2 * (size_t)SEAL_ID ||
-        line.n != 2 * (size_t)SEAL_KEY || !str_is(state, k->n == 0 ? "active" : "old") || hex_decode(raw, id) < 0 ||
-        find(k, raw) >= 0 || hex_decode(k->key[k->n].key, line) < 0)
+    if (k->n == SEAL_KEYS_MAX || !str_split(&line, ' ', &id) || !str_split(&line, ' ', &state) ||
+        id.n != 2 * (size_t)SEAL_ID || line.n != 2 * (size_t)SEAL_KEY || !str_is(state, k->n == 0 ? "active" : "old") ||
+        hex_decode(raw, id) < 0 || find(k, raw) >= 0 || hex_decode(k->key[k->n].key, line) < 0)
         return false;
     memcpy(k->key[k->n++].id, raw, sizeof raw);
     return true;
@@ -84,7 +85,8 @@ int seal_keys_parse(struct str file, struct seal_keys *k, struct err *err)
     struct str line = {NULL, 0};
     int number = 1;
     k->n = 0;
-    bool good = file.n <= SEAL_FILE_MAX && str_ends(file, STR_LIT("\n")) && str_split(&file, '\n', &line) && str_is(line, first_line);
+    bool good = file.n <= SEAL_FILE_MAX && str_ends(file, STR_LIT("\n")) && str_split(&file, '\n', &line) &&
+                str_is(line, first_line);
     while (good && file.n > 0) {
         number++;
         good = str_split(&file, '\n', &line) && parse_line(line, k);
@@ -92,7 +94,8 @@ int seal_keys_parse(struct str file, struct seal_keys *k, struct err *err)
     if (good && k->n > 0)
         return 0;
     seal_keys_wipe(k);
-    return err_set(err, ERR_CORRUPT, "keys/%s is damaged at line %d; nothing was changed: put back the file as it was", SEAL_KEYS_FILE, number);
+    return err_set(err, ERR_CORRUPT, "keys/%s is damaged at line %d; nothing was changed: put back the file as it was",
+                   SEAL_KEYS_FILE, number);
 }
 
 /* --- sealing */
@@ -140,11 +143,12 @@ int seal_open(const struct seal_keys *k, struct seal_place at, struct str sealed
 {
     const uint8_t *p = (const uint8_t *)sealed.p;
     if (sealed.n < SEAL_OVERHEAD || sealed.n > (size_t)SEAL_SECRET_MAX + SEAL_OVERHEAD || p[0] != VERSION)
-        return err_set(err, ERR_CORRUPT, "%s.%s of row %lld is no sealed secret of this version", at.table, at.column, (long long)at.row);
+        return err_set(err, ERR_CORRUPT, "%s.%s of row %lld is no sealed secret of this version", at.table, at.column,
+                       (long long)at.row);
     int i = find(k, p + 1);
     if (i < 0)
-        return err_set(err, ERR_CORRUPT, "%s.%s of row %lld is sealed with key %02x%02x%02x%02x, which keys/%s does not hold", at.table,
-                       at.column, (long long)at.row, p[1], p[2], p[3], p[4], SEAL_KEYS_FILE);
+        return err_set(err, ERR_CORRUPT, "%s.%s of row %lld is sealed with key %02x%02x%02x%02x, which keys/%s does not hold",
+                       at.table, at.column, (long long)at.row, p[1], p[2], p[3], p[4], SEAL_KEYS_FILE);
     struct buf bound;
     size_t n = sealed.n - SEAL_OVERHEAD;
     uint8_t *out = mem_alloc(n + 1);

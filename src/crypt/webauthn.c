@@ -11,7 +11,10 @@ enum { RP_HASH = 32, FIXED = RP_HASH + 1 + 4, AAGUID = 16 };
 enum { UP = 1, UV = 4, BE = 8, BS = 16, AT = 64, ED = 128 }; /* flags of authenticator data, §6.1 */
 enum { COSE_KTY = 1, COSE_ALG = 3, COSE_A = -1, COSE_B = -2, COSE_C = -3 };
 
-static int refuse(struct err *err, const char *why) { return err_set(err, ERR_UNAUTHORIZED, "the security key's answer is refused: %s", why); }
+static int refuse(struct err *err, const char *why)
+{
+    return err_set(err, ERR_UNAUTHORIZED, "the security key's answer is refused: %s", why);
+}
 
 /* --- client data: what the browser saw */
 
@@ -298,7 +301,8 @@ int webauthn_login(const struct webauthn_ask *ask, const struct webauthn_credent
         return rc;
     /* Some keys do not count and always say 0. */
     if ((a.count != 0 || known->count != 0) && a.count <= known->count)
-        return err_set(err, ERR_DENIED, "the security key's answer is refused: its counter did not go up, so there may be a copy of the key");
+        return err_set(err, ERR_DENIED, "the security key's answer is refused: its counter did not go up, so there may be a "
+                                        "copy of the key");
     struct webauthn_credential now = *known;
     remember(&now, &a);
     *ret_now = now;

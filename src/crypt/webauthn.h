@@ -26,7 +26,7 @@ struct webauthn_site {
 };
 struct webauthn_ask { /* one ceremony */
     struct webauthn_site site;
-    uint8_t challenge[WEBAUTHN_CHALLENGE];
+    uint8_t challenge[WEBAUTHN_CHALLENGE]; /* random */
     bool verify_user; /* PIN or finger must have been checked (a passkey in place of the password) */
 };
 struct webauthn_credential { /* kept for each key; none of it is secret */
@@ -59,10 +59,10 @@ int webauthn_answer_parse(struct arena *a, struct str json, struct webauthn_answ
 /* A new key. ERR_UNAUTHORIZED with the check that failed. That the id is new to the hub is the caller's check. */
 int webauthn_register(const struct webauthn_ask *ask, const struct webauthn_answer *answer,
                       struct webauthn_credential *ret, struct err *err);
-/* A login with a known key. handle: the user's. On success *ret_now is what to store: count, verified, backed_up; the rest as known.
- * ERR_UNAUTHORIZED with the check that failed; ERR_DENIED: all is right but the counter, so a copy of
- * the key is at work: tell the owner. The store by an update that demands the old count, so that one of
- * two answers at once wins. */
+/* A login with a known key. handle: the user's. On success *ret_now is what to store: count, verified and
+ * backed_up of now, the rest as known. ERR_UNAUTHORIZED with the check that failed; ERR_DENIED: all is right
+ * but the counter, so a copy of the key is at work: tell the owner. Stored by an update that demands the
+ * old count, so that one of two answers at once wins. */
 int webauthn_login(const struct webauthn_ask *ask, const struct webauthn_credential *known, struct str handle,
                    const struct webauthn_answer *answer, struct webauthn_credential *ret_now, struct err *err);
 #endif
