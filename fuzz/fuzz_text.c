@@ -25,6 +25,21 @@ static void check_base64(struct str s)
         BUG_ON(!str_eq((struct str){text, base64url_encode(text, raw, (size_t)got)}, s));
 }
 
+static void check_base32(struct str s)
+{
+    auto_free char *text = mem_alloc(s.n * 2 + 8);
+    auto_free uint8_t *raw = mem_alloc(s.n + 8);
+    for (int i = 0; i < 2; i++) {
+        char first = "aA"[i];
+        size_t n = base32_encode(text, s.p, s.n, first);
+        BUG_ON(n != (8 * s.n + 4) / 5 || base32_decode(raw, s.n, (struct str){text, n}, first) != (long)s.n);
+        BUG_ON(s.n != 0 && memcmp(raw, s.p, s.n) != 0);
+        long got = base32_decode(raw, s.n, s, first);
+        if (got >= 0)
+            BUG_ON(!str_eq((struct str){text, base32_encode(text, raw, (size_t)got, first)}, s));
+    }
+}
+
 static void check_hex(struct str s)
 {
     auto_free char *text = mem_alloc(s.n * 2 + 1);
@@ -99,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str s = {(const char *)data, size};
     check_base64(s);
+    check_base32(s);
     check_hex(s);
     check_json(s);
     check_url(s);

@@ -1,7 +1,8 @@
 /* Backup and restore: one tar with what the hub is, database, blobs and keys.
  *
  *   berth-backup.json  {"format":1,"schema":N,"version":"...","created":"..."}
- *   keys/NAME          token key, self-signed certificate, first password
+ *   keys/NAME          token key, self-signed certificate, first password; never seal.keys (crypt/seal.h): a
+ *                      stolen archive must not open what is sealed in its database (T50)
  *   blobs/ALG/HEX      every good blob of the snapshot
  *   database.jsonl     the dump (db.h), last: an archive without it is cut off
  *
