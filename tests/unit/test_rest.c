@@ -363,7 +363,7 @@ static void pages_follow_the_key(void **state)
     assert_int_equal(ask(HTTP_GET, "/api/v1/rows?limit=5&after=Wzdd", NULL), 200); /* [7] */
     assert_string_equal(in.answer.p, "{\"items\":[],\"next\":null}");
     static const char *const bad[] = {"limit=0", "limit=6", "limit=x", "limit=+1", "after=", "after=x", "after=Wzdd=", "after=WyI3Il0", "after=Wzcs",
-                                      "after=WzcsN10", "after=e30", "after=Wzdd&after=Wzdd", "after=WzcuMF0"};
+                                      "after=WzcsN10", "after=e30", "after=Wzdd&after=Wzdd", "after=WzcuMF0", "after=WzcgXQ"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         (void)snprintf(target, sizeof target, "/api/v1/rows?%s", bad[i]);
         if (ask(HTTP_GET, target, NULL) != 400)
@@ -464,7 +464,7 @@ static void times(void **state)
         const char *text;
         int64_t us;
     } good[] = {{"1970-01-01T00:00:00Z", 0}, {"1970-01-01T00:00:00.000001Z", 1}, {"1969-12-31T23:59:59z", -1000000}, {"2000-02-29t12:00:00.5+00:00", 951825600500000},
-                {"2026-01-02T03:04:05-23:59", 1767409445000000 - 0}, {"2026-12-31T23:59:59.999999Z", 1798761599999999}, {"9999-12-31T00:00:00Z", 253402214400000000}};
+                {"2026-01-02T03:04:05-23:59", 1767409385000000}, {"2026-12-31T23:59:59.999999Z", 1798761599999999}, {"9999-12-31T00:00:00Z", 253402214400000000}};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         int64_t us;
         assert_true(rest_time_parse(str_of(good[i].text), &us));
