@@ -18,7 +18,8 @@ json_t *rest_cursor_parse(struct str text, const char *types)
         const json_t *v = json_array_get(key, i);
         good = types[i] == 'i' ? json_is_integer(v) : json_is_string(v);
     }
-    if (good)
+    auto_free char *own = good ? json_dumps(key, JSON_COMPACT) : NULL; /* as it was written, and no other way */
+    if (own != NULL && str_is((struct str){(const char *)bytes, (size_t)n}, own))
         return key;
     json_decref(key);
     return NULL;

@@ -16,7 +16,7 @@
  *          .answer = &team, .cursor = "s"},
  *     };
  *
- * Rows and all they point to are constants. */
+ * Rows and all they point to are constants. A field without any .member = warns: say what it is .about. */
 #ifndef REST_REST_H
 #define REST_REST_H
 #include "base/json.h"
@@ -62,7 +62,9 @@ struct rest_route {
     const struct rest_schema *answer; /* of a list: an item. NULL: none (204), unless media */
     const char *media;          /* the answer is of this type and not checked: the handler sends it with http_send */
     unsigned status;            /* of success; 0: 200, or 204 without answer */
-    unsigned also[4];           /* further ones; 400 401 403 404 412 413 415 422 429 5xx come by themselves */
+    /* Further ones. By themselves come 400, 429, 5xx; 401 and 403 unless the right is the public one; 404 where
+     * the path has a {part}; 304 of one object; 409 and 422 of REST_POST; 412 with match; 413 and 415 with a body. */
+    unsigned also[4];
     const char *cursor;         /* a list; types of its key, a letter each: s text, i int */
     int64_t limit_max;          /* of a list; 0: 100 */
     bool match;                 /* takes If-Match: the handler calls rest_match */

@@ -1,7 +1,7 @@
 """HTTP/1.1 over a raw socket, read strictly: what a lenient client would forgive fails here.
 
 Every answer is checked for what holds on all routes: framing, the headers the server always adds,
-the OCI shape of JSON errors. So each test of anything is also a test of these.
+the shapes of JSON errors. So each test of anything is also a test of these.
 """
 import json
 import re
@@ -73,8 +73,17 @@ class Answer:
 
 
 def check_error(a):
-    """The JSON shape of the specification's "Error Codes"."""
+    """One of the three shapes of src/http/http.h: RFC 9457's, the Hub's, the specification's "Error Codes"."""
     doc = json.loads(a.body)
+    if a.get("Content-Type") == "application/problem+json":
+        assert {"type", "title", "status", "detail", "code", "instance"} <= set(doc), a
+        assert doc["status"] == a.status and doc["title"] == a.reason and doc["detail"], a
+        assert doc["instance"] == a.get("X-Request-Id"), a
+        assert re.fullmatch("[a-z_]+", doc["code"]), a
+        return
+    assert a.get("Content-Type") == "application/json", a
+    if set(doc) == {"detail", "message", "errinfo"} or set(doc) == {"fields", "text"}:
+        return
     assert set(doc) == {"errors"} and doc["errors"], a
     for e in doc["errors"]:
         assert set(e) <= {"code", "message", "detail"}, a
@@ -94,7 +103,6 @@ def check_answer(a, method):
         assert len(a.all(once)) <= 1, a
     assert a.get("Content-Encoding") is None, a
     if a.status >= 400 and method != "HEAD":
-        assert a.get("Content-Type") == "application/json", a
         check_error(a)
     if a.status == 401:
         assert a.get("WWW-Authenticate"), a
