@@ -59,16 +59,25 @@ static int search_all(struct abox *x, const struct audit_filter *f, int page, st
     return s->n;
 }
 
-static void fill(struct abox *x)
+static int add_samples(struct db_tx *tx, void *arg, struct err *err)
 {
     static const char *const actions[] = {"repo.push", "repo.pull", "org.member.add"};
-    for (int i = 0; i < N; i++) {
+    (void)arg;
+    int rc = 0;
+    for (int i = 0; rc >= 0 && i < N; i++) {
         char object[32];
         (void)snprintf(object, sizeof object, "acme/app%d", i % 3);
         /* Four rows have each moment: the number must break the tie. */
-        add(x, (struct audit_row){.at = 1000 + i / 4, .account_id = i % 2, .actor_id = i % 5, .actor = STR_LIT("ann"),
-                                  .credential_id = i, .action = str_of(actions[i % 3]), .object = str_of(object)});
+        rc = audit_tx_add(tx, &(struct audit_row){.at = 1000 + i / 4, .account_id = i % 2, .actor_id = i % 5,
+                                                  .actor = STR_LIT("ann"), .credential_id = i,
+                                                  .action = str_of(actions[i % 3]), .object = str_of(object)}, err);
     }
+    return rc;
+}
+
+static void fill(struct abox *x)
+{
+    ok(&x->b, db_write(x->b.db, add_samples, NULL, &x->b.err));
 }
 
 static void test_search(void **state)
