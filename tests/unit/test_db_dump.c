@@ -103,7 +103,7 @@ static void test_dump(void **state)
     ok(&b, db_write(b.db, fill_rows, NULL, &b.err));
     ok(&b, db_bind(b.db, STR_LIT("one"), &b.err));
     dump(&b, &one);
-    assert_string_equal(one.v[0], "{\"schema\":2}");
+    assert_string_equal(one.v[0], "{\"schema\":4}");
     assert_string_equal(one.v[one.n - 1], "{\"rows\":2508}");
     box_init(&other, !b.postgres && getenv("BERTH_TEST_DATABASE") != NULL);
     ok(&other, db_load(other.dir, other.url, STR_LIT("two"), next_line, &one, &other.err));
