@@ -4,7 +4,6 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 struct unit {
     const char *name;
@@ -115,8 +114,9 @@ static bool url_ok(struct str text)
 static bool networks_ok(struct str text)
 {
     struct networks *list = networks_parse(text);
-    free(list);
-    return list != NULL;
+    bool ok = list != NULL;
+    networks_free(list);
+    return ok;
 }
 
 static bool text_ok(const struct config_key *k, struct str text)

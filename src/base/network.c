@@ -2,6 +2,7 @@
 #include "base/network.h"
 
 #include <arpa/inet.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -90,4 +91,22 @@ bool networks_have(const struct networks *list, const uint8_t addr[16])
         if (network_has(&list->net[i], addr))
             return true;
     return false;
+}
+
+void networks_publish(_Atomic(struct networks *) *at, struct str text)
+{
+    struct networks *l = networks_parse(text);
+    if (l == NULL)
+        l = mem_zalloc(sizeof *l);
+    l->older = atomic_load(at);
+    atomic_store(at, l);
+}
+
+void networks_free(struct networks *list)
+{
+    while (list != NULL) {
+        struct networks *older = list->older;
+        free(list);
+        list = older;
+    }
 }

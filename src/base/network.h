@@ -19,10 +19,15 @@ bool network_parse(struct str text, struct network *ret);
 bool network_has(const struct network *net, const uint8_t addr[16]);
 
 struct networks {
+    struct networks *older; /* of a published list */
     size_t n;
     struct network net[];
 };
-/* Of a list "NET, NET"; NULL when one of them is malformed. Free with free(). */
+/* Of a list "NET, NET"; NULL when one of them is malformed. */
 struct networks *networks_parse(struct str text);
 bool networks_have(const struct networks *list, const uint8_t addr[16]); /* NULL-safe */
+/* A list that threads look at while it is replaced: older ones are kept, somebody may still be reading
+ * them. One publisher at a time. A malformed text (config.c refused it before) is an empty list. */
+void networks_publish(_Atomic(struct networks *) *at, struct str text);
+void networks_free(struct networks *list); /* older ones, too; NULL-safe */
 #endif

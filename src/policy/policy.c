@@ -78,18 +78,15 @@ void policy_plan(struct policy *p, int64_t id, struct plan *ret)
 /* ---- exempt networks ---- */
 void policy_reload(struct policy *p, const struct config *c)
 {
-    struct exempt_list *l = mem_zalloc(sizeof *l);
-    l->nets = networks_parse(str_of(config_text(c, PULL_EXEMPT))); /* config.c refused bad ones */
     atomic_store(&p->read_only, config_num(c, READ_ONLY) != 0);
     pthread_mutex_lock(&p->lock);
-    l->older = atomic_load(&p->exempt);
-    atomic_store(&p->exempt, l);
+    networks_publish(&p->exempt, str_of(config_text(c, PULL_EXEMPT)));
     pthread_mutex_unlock(&p->lock);
 }
 
 bool policy_exempt(struct policy *p, const uint8_t addr[16])
 {
-    return networks_have(atomic_load(&p->exempt)->nets, addr);
+    return networks_have(atomic_load(&p->exempt), addr);
 }
 
 /* ---- windows ---- */
@@ -235,11 +232,7 @@ void policy_close(struct policy *p)
         older = t->older;
         free(t);
     }
-    for (struct exempt_list *l = atomic_load(&p->exempt), *older; l != NULL; l = older) {
-        older = l->older;
-        free(l->nets);
-        free(l);
-    }
+    networks_free(atomic_load(&p->exempt));
     windows_release(&p->windows);
     pthread_cond_destroy(&p->stop_cond);
     pthread_mutex_destroy(&p->stop_lock);

@@ -56,16 +56,12 @@ struct plan_table { /* immutable once published */
     size_t n;
     struct plan plans[];
 };
-struct exempt_list {
-    struct exempt_list *older;
-    struct networks *nets;
-};
 struct policy {
     struct db *db;
     struct windows windows;
     struct window_parts parts; /* under lock */
     _Atomic(struct plan_table *) plans;
-    _Atomic(struct exempt_list *) exempt;
+    _Atomic(struct networks *) exempt;
     _Atomic bool read_only, stale; /* stale: plans must be read again */
     int64_t save_every;            /* microseconds */
     pthread_mutex_t lock;          /* of saves and publishers */
