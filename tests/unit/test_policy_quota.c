@@ -338,7 +338,7 @@ static void test_pushers(void **state)
     START(b);
     _Atomic int quota = 0, pushed = 0;
     box_open(&b);
-    push_all(&b, b.postgres ? 12 : 40, &quota, &pushed);
+    push_all(&b, b.postgres ? 10 : 25, &quota, &pushed);
     assert_true(atomic_load(&quota) > 0 && atomic_load(&pushed) > 0);
     struct quota_usage u = usage(&b, 1, QUOTA_BYTES);
     assert_int_equal(u.used, 0);
@@ -352,7 +352,7 @@ static void test_killed(void **state)
 {
     START(b);
     box_open(&b);
-    for (int round = 0; round < 4; round++) {
+    for (int round = 0; round < 3; round++) {
         db_close(take(&b.db));
         pid_t child = fork();
         if (child == 0) {
