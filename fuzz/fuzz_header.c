@@ -76,7 +76,7 @@ static void check_forwarded(const char *proxies, struct str lines)
     struct http_server *s = mem_zalloc(sizeof *s);
     struct http_conn *c = mem_zalloc(sizeof *c);
     struct request *q = mem_zalloc(sizeof *q);
-    (void)proxies_load(s, proxies);
+    networks_publish(&s->proxies, str_of(proxies));
     arena_init(&q->pub.arena);
     q->pub.conn = c;
     memcpy(c->peer, "203.0.113.9", 12);
@@ -90,7 +90,7 @@ static void check_forwarded(const char *proxies, struct str lines)
     client_address(s, q);
     BUG_ON(q->pub.client_unknown ? !str_is(q->pub.client, "203.0.113.9") : !among(lines, q->pub.client));
     arena_release(&q->pub.arena);
-    free(atomic_load(&s->proxies));
+    networks_free(atomic_load(&s->proxies));
     free(s);
     free(c);
     free(q);

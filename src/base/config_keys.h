@@ -22,6 +22,7 @@
     X(MAX_CONNECTIONS, "max_connections", INT, "0", 0, 1000000, "count", 0, "Open connections; 0: what the descriptor limit allows") \
     X(MAX_CONNECTIONS_PER_ADDRESS, "max_connections_per_address", INT, "4096", 0, 1000000, "count, 0 off", 1, "Open connections from one address (IPv6: /64); listed proxies are not limited") \
     X(MAX_REQUESTS_PER_ADDRESS, "max_requests_per_address", INT, "0", 0, 1000000, "requests a second, 0 off", 1, "Request rate of one address, burst 5 s; above it 429") \
+    X(PULL_EXEMPT, "pull_exempt", TEXT, "", 0, 0, "CIDR[,CIDR...]", 1, "Networks whose pulls no plan limits or counts") \
     X(MAX_LOGINS_PER_ADDRESS, "max_logins_per_address", INT, "60", 0, 1000000, "failures a minute, 0 off", 1, "Failed logins of one address; above it 429") \
     X(HEADER_TIMEOUT, "header_timeout", TIME, "10s", 100000, 3600000000, "time", 1, "A TLS handshake or a head must be complete by then") \
     X(IDLE_TIMEOUT, "idle_timeout", TIME, "75s", 100000, 86400000000, "time", 1, "An idle connection is closed after it") \

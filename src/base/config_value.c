@@ -1,5 +1,6 @@
 /* Configuration values: types, units and bounds. */
 #include "base/config_int.h"
+#include "base/network.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -110,29 +111,12 @@ static bool url_ok(struct str text)
     return host.n != 0;
 }
 
-static bool cidrs_ok(struct str text)
+static bool networks_ok(struct str text)
 {
-    struct str one;
-    while (text.n != 0 && str_split(&text, ',', &one)) {
-        struct str bits = one, addr;
-        one = str_trim(one);
-        bits = one;
-        if (!str_split(&bits, '/', &addr))
-            return false;
-        char host[64];
-        if (addr.n == 0 || addr.n >= sizeof host)
-            return false;
-        memcpy(host, addr.p, addr.n);
-        host[addr.n] = '\0';
-        uint8_t raw[16];
-        bool v4 = inet_pton(AF_INET, host, raw) == 1;
-        if (!v4 && inet_pton(AF_INET6, host, raw) != 1)
-            return false;
-        uint64_t n = 0;
-        if (bits.p != NULL && (!str_u64(bits, &n) || n > (v4 ? 32 : 128)))
-            return false;
-    }
-    return true;
+    struct networks *list = networks_parse(text);
+    bool ok = list != NULL;
+    networks_free(list);
+    return ok;
 }
 
 static bool text_ok(const struct config_key *k, struct str text)
@@ -143,8 +127,8 @@ static bool text_ok(const struct config_key *k, struct str text)
         return listen_ok(text);
     if (strcmp(k->name, "public_url") == 0)
         return url_ok(text);
-    if (strcmp(k->name, "trusted_proxies") == 0)
-        return cidrs_ok(text);
+    if (strcmp(k->name, "trusted_proxies") == 0 || strcmp(k->name, "pull_exempt") == 0)
+        return networks_ok(text);
     if (strcmp(k->name, "database") == 0)
         return text.n == 0 || str_starts(text, STR_LIT("postgresql://")) ||
                str_starts(text, STR_LIT("postgres://"));

@@ -163,6 +163,17 @@ static int set_identities(struct load *l, struct err *err)
     return 0;
 }
 
+/* Rows that migrations brought: the dump has them as they are by now. */
+static int clear(struct load *l, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = l->n_tables; rc == 0 && i-- > 0;) {
+        const char *sql = arena_printf(&l->arena, "DELETE FROM %.*s", STR_FMT(l->tables[i].name));
+        rc = l->db->engine->script(l->tx.conn, sql, err);
+    }
+    return rc;
+}
+
 static int load_rows(struct load *l, int64_t version, db_load_next next, void *arg,
                      struct err *err)
 {
@@ -170,6 +181,8 @@ static int load_rows(struct load *l, int64_t version, db_load_next next, void *a
     if (rc < 0)
         return rc;
     schema_tables(version, &l->arena, &l->tables, &l->n_tables);
+    if ((rc = clear(l, err)) < 0)
+        return rc;
     l->inserts = arena_zalloc(&l->arena, size_mul(l->n_tables, sizeof *l->inserts));
     l->columns = arena_zalloc(&l->arena, size_mul(l->n_tables, sizeof *l->columns));
     struct str line;

@@ -24,6 +24,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "base/network.h"
 #include "http/http.h"
 
 #include <openssl/ssl.h>
@@ -163,7 +164,7 @@ struct http_server {
     pthread_mutex_t tls_lock;
     SSL_CTX *tls;                      /* under tls_lock */
     _Atomic(const char *) read_only;
-    _Atomic(struct proxy_list *) proxies;
+    _Atomic(struct networks *) proxies;
     struct limit_table *limits;
     _Atomic bool told_unknown;         /* a proxy that names no client was logged */
 };
@@ -235,7 +236,6 @@ void limit_free(struct limit_table *t);
 bool limit_connection(struct http_server *s, struct http_conn *c, const uint8_t addr[16]); /* false: refuse */
 void limit_disconnect(struct http_server *s, struct http_conn *c);
 bool limit_request(struct http_server *s, const struct http_conn *c, int64_t now);
-int proxies_load(struct http_server *s, const char *text);
 struct str without_port(struct str authority); /* host of host:port; as it is when there is no port */
 void client_address(struct http_server *s, struct request *q);       /* fills pub.client and pub.tls */
 /* --- work.c */

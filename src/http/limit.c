@@ -3,7 +3,6 @@
 
 #include "base/hashkey.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 
 enum { BUCKETS = 4096, BURST_S = 5 };
@@ -18,15 +17,6 @@ struct limit_table {
     pthread_mutex_t lock;
     struct entry *bucket[BUCKETS];
     size_t swept; /* bucket looked at last */
-};
-struct cidr {
-    uint8_t addr[16];
-    int bits;
-};
-struct proxy_list {
-    struct proxy_list *older; /* kept: a request may still look at it */
-    size_t n;
-    struct cidr net[];
 };
 
 struct limit_table *limit_new(void)
@@ -50,18 +40,11 @@ void limit_free(struct limit_table *t)
     free(t);
 }
 
-static bool is_v4(const uint8_t a[16])
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    return memcmp(a, mapped, 12) == 0;
-}
-
-/* One customer of an IPv6 provider is a /64. */
+/* One customer is one entry. */
 static void key_of(const uint8_t addr[16], uint8_t key[16])
 {
     memcpy(key, addr, 16);
-    if (!is_v4(addr))
-        memset(key + 8, 0, 8);
+    address_customer(key);
 }
 
 static struct entry **find(struct limit_table *t, const uint8_t key[16])
@@ -107,82 +90,16 @@ static void sweep(struct limit_table *t, int64_t now)
     }
 }
 
-static bool in_net(const uint8_t addr[16], const struct cidr *net)
-{
-    int whole = net->bits / 8, rest = net->bits % 8;
-    if (memcmp(addr, net->addr, (size_t)whole) != 0)
-        return false;
-    if (rest == 0)
-        return true;
-    uint8_t mask = (uint8_t)(0xff << (8 - rest));
-    return (addr[whole] & mask) == (net->addr[whole] & mask);
-}
-
 static bool is_proxy(struct http_server *s, const uint8_t addr[16])
 {
-    const struct proxy_list *p = atomic_load(&s->proxies);
-    for (size_t i = 0; p != NULL && i < p->n; i++)
-        if (in_net(addr, &p->net[i]))
-            return true;
-    return false;
-}
-
-static bool parse_address(struct str text, uint8_t out[16])
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    char host[64];
-    if (text.n >= 2 && text.p[0] == '[' && text.p[text.n - 1] == ']')
-        text = (struct str){text.p + 1, text.n - 2};
-    if (text.n == 0 || text.n >= sizeof host)
-        return false;
-    memcpy(host, text.p, text.n);
-    host[text.n] = '\0';
-    if (inet_pton(AF_INET6, host, out) == 1)
-        return true;
-    if (inet_pton(AF_INET, host, out + 12) != 1)
-        return false;
-    memcpy(out, mapped, 12);
-    return true;
-}
-
-static void format_address(const uint8_t addr[16], char out[46])
-{
-    if (is_v4(addr))
-        inet_ntop(AF_INET, addr + 12, out, 46);
-    else
-        inet_ntop(AF_INET6, addr, out, 46);
-}
-
-int proxies_load(struct http_server *s, const char *text)
-{
-    size_t max = 1;
-    for (const char *p = text; *p != '\0'; p++)
-        max += *p == ',';
-    struct proxy_list *l = mem_zalloc(size_add(sizeof *l, size_mul(max, sizeof l->net[0])));
-    struct str rest = str_of(text), one;
-    while (rest.n != 0 && str_split(&rest, ',', &one)) {
-        struct str bits = str_trim(one), addr;
-        uint64_t n = 128;
-        str_split(&bits, '/', &addr);
-        struct cidr *c = &l->net[l->n];
-        if (!parse_address(addr, c->addr))
-            continue; /* config.c refused it already */
-        bool dotted = memchr(addr.p, ':', addr.n) == NULL; /* ::ffff:a.b.c.d/n counts all 128 bits itself */
-        if (bits.p != NULL && str_u64(bits, &n) && dotted)
-            n += 96;
-        c->bits = (int)n;
-        l->n++;
-    }
-    l->older = atomic_load(&s->proxies);
-    atomic_store(&s->proxies, l);
-    return 0;
+    return networks_have(atomic_load(&s->proxies), addr);
 }
 
 bool limit_connection(struct http_server *s, struct http_conn *c, const uint8_t addr[16])
 {
     uint8_t key[16];
     memcpy(c->addr, addr, 16);
-    format_address(addr, c->peer);
+    address_text(addr, c->peer);
     c->proxied = is_proxy(s, addr);
     int64_t max = server_num(s, MAX_CONNECTIONS_PER_ADDRESS);
     if (c->proxied || max == 0)
@@ -219,7 +136,7 @@ bool limit_request(struct http_server *s, const struct http_conn *c, int64_t now
     if (rate == 0 || c->req->pub.client_unknown)
         return true;
     memcpy(addr, c->addr, 16);
-    if (c->proxied && !parse_address(c->req->pub.client, addr))
+    if (c->proxied && !address_parse(c->req->pub.client, addr))
         return true;
     key_of(addr, key);
     int64_t full = rate * BURST_S * 1000000;
@@ -249,7 +166,7 @@ struct str without_port(struct str authority)
 /* addr, addr:port, [v6] or [v6]:port (some proxies add the port). */
 static bool parse_hop(struct str text, uint8_t out[16])
 {
-    return parse_address(text, out) || parse_address(without_port(text), out);
+    return address_parse(text, out) || address_parse(without_port(text), out);
 }
 
 /* Looks at one line from the right, past listed proxies. True when it came to an end there: at the
@@ -300,8 +217,8 @@ void client_address(struct http_server *s, struct request *q)
         log_line(LOG_WARN, "a listed proxy sends no X-Forwarded-For: limits by address do not hold for its clients",
                  F_CSTR("proxy", c->peer));
     if (!r->client_unknown) {
-        char *text = arena_alloc(&r->arena, 46);
-        format_address(addr, text);
+        char *text = arena_alloc(&r->arena, ADDRESS_TEXT_MAX);
+        address_text(addr, text);
         r->client = str_of(text);
     }
     if (http_header(r, "X-Forwarded-Proto", &v))

@@ -11,10 +11,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct proxy_list {
-    struct proxy_list *older;
-};
-
 static void take_numbers(struct http_server *s, const struct config *c)
 {
     size_t n;
@@ -55,7 +51,7 @@ int http_new(struct http_server **ret, const struct http_options *o, struct err 
     take_numbers(s, o->config);
     atomic_store(&s->max_conns, most_connections(s));
     s->limits = limit_new();
-    proxies_load(s, config_text(o->config, TRUSTED_PROXIES));
+    networks_publish(&s->proxies, str_of(config_text(o->config, TRUSTED_PROXIES)));
     int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (cores < 1)
         cores = 1;
@@ -196,7 +192,7 @@ void http_reload(struct http_server *s, const struct config *c)
     struct err err = {0};
     take_numbers(s, c);
     atomic_store(&s->max_conns, most_connections(s));
-    proxies_load(s, config_text(c, TRUSTED_PROXIES));
+    networks_publish(&s->proxies, str_of(config_text(c, TRUSTED_PROXIES)));
     bool tls = config_text(c, TLS_CERT)[0] != '\0' || config_num(c, TLS_SELF_SIGNED);
     if (tls != (s->tls != NULL)) /* the URL, its realm and tokens say http or https */
         log_line(LOG_WARN, "this key needs a restart", F_CSTR("key", "tls_cert"));
@@ -246,10 +242,7 @@ void http_free(struct http_server *s)
     if (s->spare_fd >= 0)
         close(s->spare_fd);
     limit_free(s->limits);
-    for (struct proxy_list *p = atomic_load(&s->proxies), *older; p != NULL; p = older) {
-        older = p->older;
-        free(p);
-    }
+    networks_free(atomic_load(&s->proxies));
     SSL_CTX_free(s->tls);
     pthread_mutex_destroy(&s->work_lock);
     pthread_mutex_destroy(&s->tls_lock);
