@@ -44,6 +44,8 @@
     X(CACHE_SIZE, "cache_size", SIZE, "128M", 1048576, 1099511627776, "bytes", 0, "Memory for manifests and facts of the pull path, all event threads together") \
     X(TOKEN_LIFE, "token_life", TIME, "5m", 60000000, 3600000000, "time", 1, "Life of a registry token") \
     X(LOGIN_CONCURRENCY, "login_concurrency", INT, "2", 1, 64, "count", 0, "Password hashes computed at once (19 MiB each); 64 more may wait, above it 429") \
+    X(EGRESS_ALLOW, "egress_allow", TEXT, "", 0, 0, "HOST or CIDR[,...]", 0, "Private hosts and networks that webhooks and other ends set by users may reach; operators' ends may be private without") \
+    X(EGRESS_CA, "egress_ca", TEXT, "", 0, 0, "PEM file", 0, "Authorities trusted by outbound TLS beside the system's; for LDAP in their place") \
     X(DRAIN_TIMEOUT, "drain_timeout", TIME, "20s", 0, 3600000000, "time", 1, "Running requests may take so long after SIGTERM")
 enum config_index {
 #define X(id, name, type, def, min, max, allowed, reload, help) CONFIG_##id,
