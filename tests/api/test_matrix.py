@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from berth import Hub
-from rights import SCOPES
+from rights import SCOPES, load
 from rightsworld import ERRANDS, PROBES, Differences, World, acme, judge, run_errand
 
 ENV = {"BERTH_MAX_LOGINS_PER_ADDRESS": "0", "BERTH_MIN_FREE": "0"}
@@ -84,17 +84,12 @@ def test_tokens_on_repositories(world, tokens, wrong):
     assert n > 10000
 
 
-def served(world):
-    """The templates that the hub's own document lists."""
-    return set(world.must("GET", "openapi.json")["paths"])
-
-
 def test_logins_on_accounts(world, wrong):
     n = 0
     for caller, e in itertools.product(callers(world), ERRANDS):
         for about in ABOUT[world.model.t["account"][e.action]["on"]]:
             n += run_errand(world, e, caller, True, about, wrong)
-    assert n > 800
+    assert n > 700
 
 
 def test_tokens_on_accounts(world, tokens, wrong):
@@ -106,14 +101,10 @@ def test_tokens_on_accounts(world, tokens, wrong):
 
 
 def test_every_row_of_the_model_is_asked_for():
-    assert {p.action for p in PROBES} == set(acme_model().t["actions"])
-    unasked = {"change-password", "change-member-tokens"}  # test_own_password and test_member_tokens
-    assert {e.action for e in ERRANDS} == set(acme_model().t["account"]) - unasked
-
-
-def acme_model():
-    from rights import Model
-    return Model()
+    tables = load()
+    assert {p.action for p in PROBES} == set(tables["actions"])
+    elsewhere = {"change-password", "change-member-tokens"}  # test_own_password and test_member_tokens
+    assert {e.action for e in ERRANDS} == set(tables["account"]) - elsewhere
 
 
 def test_lists_show_what_may_be_read(world, tokens, wrong):
@@ -146,7 +137,7 @@ def test_disabled_accounts_have_no_rights(world, wrong):
         judge(world, off, True, name, [p for p in PROBES if p.dialect == "api"], world.known, wrong)
     for e in ERRANDS:
         for about in ABOUT[world.model.t["account"][e.action]["on"]]:
-            run_errand(world, e, off, True, about, wrong)
+            run_errand(world, e, off, e.dialect == "api", about, wrong)
 
 
 def test_an_auditors_token_only_reads(world):
