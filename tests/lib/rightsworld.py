@@ -181,7 +181,7 @@ class World:
         self.facts.orgs[org].teams[team] = set()
 
     def set_team_member(self, org, team, user, there=True):
-        self.must("PUT" if there else "DELETE", "orgs/%s/teams/%s/members/%s" % (org, team, user), {} if there else None)
+        self.must("PUT" if there else "DELETE", "orgs/%s/teams/%s/members/%s" % (org, team, user))
         (set.add if there else set.discard)(self.facts.orgs[org].teams[team], user)
 
     def set_grant(self, name, whom, level):
