@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from berth import Hub
-from rights import SCOPES, load
+from rights import SCOPES, covers, load
 from rightsworld import ERRANDS, PROBES, Differences, World, acme, judge, run_errand
 
 ENV = {"BERTH_MAX_LOGINS_PER_ADDRESS": "0", "BERTH_MIN_FREE": "0"}
@@ -77,9 +77,13 @@ def tokens(world):
 
 
 def test_tokens_on_repositories(world, tokens, wrong):
-    """Each token by itself and by what derives from it; the two ways take turns, so that each scope is seen in both."""
+    """Each token by itself and by what derives from it; the two ways take turns, so that each scope is seen in both.
+    Where no bound matches, its scope cannot matter: the highest stands for all."""
     n = 0
     for i, (caller, name) in enumerate(itertools.product(tokens, TOKEN_REPOS)):
+        bounds = caller.cred.bounds
+        if not any(covers(p, name) for p, _ in bounds) and all(s != "admin" for _, s in bounds):
+            continue
         n += judge(world, caller, (i + i // len(TOKEN_REPOS)) % 2 == 1, name, PROBES, world.known, wrong)
     assert n > 10000
 

@@ -117,8 +117,8 @@ def token(w, rng):
     if w.facts.users[user].state != "active" or len(w.tokens) > 12:
         return None
     scopes = SCOPES[1:SCOPES.index(w.model.scope_limit(w.facts, user)) + 1]
-    bounds = [(rng.choice(("*", "alpha/*", "alpha/r1", "beta/r*", "ann/*")), rng.choice(scopes))
-              for _ in range(rng.choice((1, 1, 2)))]
+    patterns = rng.sample(("*", "alpha/*", "alpha/r1", "beta/r*", "ann/*"), rng.choice((1, 1, 2)))
+    bounds = [(p, rng.choice(scopes)) for p in patterns]
     w.tokens.append((w.add_token(user, bounds), user))
     return "token %s" % w.tokens[-1][0]
 

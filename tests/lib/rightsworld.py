@@ -87,7 +87,7 @@ class Caller:
 class World:
     def __init__(self, hub, model=None):
         self.hub, self.wire, self.model, self.facts = hub, Wire(hub), model or Model(), Facts()
-        self.numbers = itertools.count(1)
+        self.numbers, self.token_ids = itertools.count(1), set()
         self.root = self.login(hub.admin_name, hub.admin_password)
         self.facts.users[hub.admin_name] = User("admin")
         self.anonymous = Caller("anonymous", ANONYMOUS)
@@ -230,8 +230,9 @@ class World:
         doc = self.must("POST", path, {"name": self.fresh("token"), "bounds": [{"pattern": p, "scope": s} for p, s in bounds]},
                         self.logins[owner])
         self.hub.secrets.update((doc["token"], basic(whose, doc["token"])[6:]))
+        self.token_ids.add(str(doc["id"]))
         return Caller("%s[%s]" % (whose, " ".join("%s:%s" % b for b in bounds)), Credential("token", whose, tuple(bounds)),
-                      whose, doc["token"], doc["token"], doc["id"])
+                      whose, doc["token"], doc["token"], str(doc["id"]))
 
     def revoke(self, caller, owner, org=None):
         self.must("DELETE", ("orgs/%s/tokens/%s" % (org, caller.id) if org else "tokens/%s" % caller.id), None, self.logins[owner])
@@ -393,45 +394,33 @@ class Differences(list):
 
 def judge(world, caller, derived, name, probes, known, wrong):
     """Sends probes on one repository; known: its state by name, which is the same afterwards. Returns how many."""
-    dirty = False  # a refused change was sent since the state was read
+    who, dirty = "%s%s" % (caller, " derived" if derived else ""), False  # dirty: something was sent since the last look
     for p in probes:
         verdict = world.model.decide(world.facts, caller.cred, name, p.action)
-        who = "%s%s" % (caller, " derived" if derived else "")
-        if verdict == "allowed" and p.after and dirty:
-            dirty = look(world, name, known, wrong, who, "a refused change before: " + p.what)
         a = p.send(world, caller, derived, name)
         if not world.model.right_answer(verdict, p.dialect, caller.cred, a.status, p.action == "push"):
             wrong.note(who, name, p.action, p.what, "want %s" % verdict, "got %d %s" % (a.status, a.body[:120]))
-        if verdict == "allowed":
-            succeed(world, p, a, name, known, wrong, who)
-        elif p.after:
-            dirty = True
+        if p.holds and 200 <= a.status < 300 and not p.holds(a):
+            wrong.note(who, name, p.what, "a success that is none", a)
+        if p.after and verdict == "allowed":
+            look(world, name, p.after(known[name]), known, wrong, "%s | %s %s" % (who, p.action, p.what), p)
+        dirty = dirty or p.after is not None
     if dirty:
-        look(world, name, known, wrong, who, "one of the refused changes")
+        look(world, name, known[name], known, wrong, who + " | one of the refused changes, or bringing back the last one")
     return len(probes)
 
 
-def succeed(world, p, a, name, known, wrong, who):
-    if p.holds and 200 <= a.status < 300 and not p.holds(a):
-        wrong.note(who, name, p.what, "a success that is none", a)
-    if not p.after:
-        return
-    is_now, expected = world.state(name), p.after(known[name])
+def look(world, name, expected, known, wrong, what, change=None):
+    """The state must be as expected; then a change is taken back. What was wrong once is told once."""
+    is_now = world.state(name)
     if expected is not None and "PROBED" in expected["grants"]:
         expected["grants"][grantee(world, name)[1]] = expected["grants"].pop("PROBED")
     if is_now != expected:
-        wrong.note(who, name, p.action, p.what, "allowed, but no effect or another", is_now)
-    if is_now != known[name]:
-        p.restore(world, name, world.facts.repositories[name])
-        look(world, name, known, wrong, "administrator", "bringing back after " + p.what)
-
-
-def look(world, name, known, wrong, who, what):
-    is_now = world.state(name)
-    if is_now != known[name]:
-        wrong.note(who, name, what, "was %s" % known[name], "is %s" % is_now)
-        known[name] = is_now
-    return False
+        wrong.note(what, name, "expected %s" % expected, "is %s" % is_now)
+    if change and is_now != known[name]:
+        change.restore(world, name, world.facts.repositories[name])
+    if is_now != expected:
+        known[name] = world.state(name)
 
 
 # --- one request an action on an account or the site
