@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 from berth import Hub
-from rights import SCOPES, covers, load
-from rightsworld import ERRANDS, PROBES, Differences, World, acme, judge, run_errand
+from registry import INDEX
+from rights import SCOPES, Credential, covers, load
+from rightsworld import ERRANDS, KEEP, PROBES, Caller, Differences, World, acme, judge, run_errand
 
 ENV = {"BERTH_MAX_LOGINS_PER_ADDRESS": "0", "BERTH_MIN_FREE": "0"}
 SPACES = ("acme", "readers", "writers", "globex", "self", "audrey")
@@ -13,7 +14,8 @@ ABOUT = {"site": (None,), "org": ("acme", "globex"), "user": ("self", "owner", "
 # owner of the tokens, the organization when they are its own, one pattern that matches here and one that does not
 TOKEN_OWNERS = [("owner", None), ("twrite", None), ("member", None), ("self", None), ("admin", None), ("owner", "acme")]
 PATTERNS = ("*", "acme/*", "acme/private", "acme/pub*", "self/*")
-TOKEN_REPOS = ("acme/public", "acme/private", "acme/private-archived", "writers/private", "self/private", "globex/private", "self/public")
+TOKEN_REPOS = ("acme/public", "acme/private", "acme/private-archived", "acme/deep/private", "writers/private", "self/private",
+               "globex/private", "self/public")
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +154,29 @@ def test_an_auditors_token_only_reads(world):
         assert (a.status in (200, 201)) == (SCOPES.index(scope) <= SCOPES.index(limit)), (scope, a)
 
 
+def test_a_token_without_bounds_reads(world):
+    """The default is read on all that its owner may."""
+    doc = world.must("POST", "tokens", {"name": world.fresh("plain")}, world.logins["owner"])
+    assert doc["bounds"] == [{"pattern": "*", "scope": "read"}], doc
+    world.hub.secrets.add(doc["token"])
+    tok = Caller("plain", Credential("token", "owner", (("*", "read"),)), "owner", doc["token"], doc["token"])
+    assert world.registry("GET", "acme/private", "manifests/keep", tok).status == 200
+    assert world.registry("PUT", "acme/private", "manifests/keep", tok, body=KEEP, media_type=INDEX).status == 403
+
+
+def test_a_push_into_nowhere(world):
+    """A namespace that nobody has: administrators make an organization of it, others are refused."""
+    space = world.fresh("nowhere")
+    for caller in callers(world):
+        if caller is not world.root:
+            a = world.registry("PUT", space + "/r", "manifests/t", caller, body=KEEP, media_type=INDEX)
+            assert a.status == (401 if caller is world.anonymous else 403), (caller, a)
+    assert world.api("GET", "orgs/" + space).status == 404
+    assert world.registry("PUT", space + "/r", "manifests/t", body=KEEP, media_type=INDEX).status == 201
+    assert {m["user"]: m["role"] for m in world.must("GET", "orgs/%s/members" % space)["items"]} == {world.hub.admin_name: "owner"}
+    assert world.must("GET", "repositories/%s/r" % space)["visibility"] == "private"
+
+
 def test_own_password(world, wrong):
     """Changed by oneself with the old one, by administrators without, by nobody else and by no token."""
     for caller, about in itertools.product(callers(world) + [world.add_token("cwrite", [("*", "admin")])], ("cwrite", "audrey")):
@@ -187,4 +212,4 @@ def test_member_tokens(world, wrong):
         if alive != (401 if verdict == "allowed" else 200):
             wrong.note(caller, "the token answers %d" % alive)
         if verdict == "allowed":
-            assert victim.id in {t["id"] for t in world.must("GET", path + "?limit=100", None, caller)["items"]}
+            assert victim.id in {str(t["id"]) for t in world.must("GET", path + "?limit=100", None, caller)["items"]}

@@ -330,5 +330,5 @@ def test_A_himself_gets_it_all(world):
         if not 200 <= a.status < 300:
             wrong.append((method, template, a))
         if template.endswith("/rotate") and "id" in (a.json() or {}):
-            world.a.ids[key_of(template, "id")] = world.a.own_ids[key_of(template, "id")] = a.json()["id"]
+            world.a.ids[key_of(template, "id")] = world.a.own_ids[key_of(template, "id")] = str(a.json()["id"])
     assert wrong == [], wrong[:20]

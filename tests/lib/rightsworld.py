@@ -284,6 +284,7 @@ def acme(world):
             elif space == "self":
                 repo.collaborators = {"cread": "read", "cwrite": "write"}
             world.add_repository("%s/%s%s" % (space, visibility, "-archived" if archived else ""), repo)
+    world.add_repository("acme/deep/private", Repository("private", teams={"r": "read", "w": "write", "a": "admin"}))
     world.set_member("acme", "gone", None)
     world.set_state("off", "disabled")
     return world
@@ -469,7 +470,7 @@ def made_token(path):
     """Removes the token of the last answer's name, as its owner."""
     def restore(world, about):
         token = next(t for t in world.must("GET", path % world.sent + "?limit=100", None, world.acting)["items"] if t["name"] == world.sent["new"])
-        world.must("DELETE", path % world.sent + "/" + token["id"], None, world.acting)
+        world.must("DELETE", "%s/%s" % (path % world.sent, token["id"]), None, world.acting)
     return restore
 
 
