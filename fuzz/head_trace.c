@@ -73,7 +73,7 @@ static size_t read_more(struct trace *t)
     return n;
 }
 
-static void request_begin(struct trace *t, struct str rest)
+static void trace_begin(struct trace *t, struct str rest)
 {
     struct request *q = &t->q;
     memset(q, 0, sizeof *q);
@@ -89,7 +89,7 @@ static void request_begin(struct trace *t, struct str rest)
     head_reset(q);
 }
 
-static void request_end(struct trace *t)
+static void trace_end(struct trace *t)
 {
     free(t->q.buf);
     buf_release(&t->q.body);
@@ -185,7 +185,7 @@ enum trace_end head_trace(struct str stream, const struct trace_options *o, stru
     enum trace_end end = TRACE_STOPPED;
     running = &t;
     for (int i = 0; i < TRACE_MESSAGES_MAX; i++) {
-        request_begin(&t, rest);
+        trace_begin(&t, rest);
         bool more = run_message(&t, &rest, &end, err) == 1;
         if (more) { /* the rest lies in what ends now */
             char *copy = mem_alloc(rest.n);
@@ -195,7 +195,7 @@ enum trace_end head_trace(struct str stream, const struct trace_options *o, stru
             keep = copy;
             rest.p = copy;
         }
-        request_end(&t);
+        trace_end(&t);
         if (!more)
             return end;
     }

@@ -73,7 +73,7 @@ static int key_file(struct store *s, const char *name, uint8_t key[KEY_BYTES], s
 static struct str principal_of(const struct http_req *r)
 {
     const struct principal *p = r->who;
-    return p ? str_of(p->name) : STR_LIT("");
+    return p == NULL ? STR_LIT("") : p->kind == WHO_LOCAL ? STR_LIT("!local") : str_of(p->name);
 }
 
 static int open_http(struct app *a, struct err *err)
@@ -95,6 +95,7 @@ static int open_http(struct app *a, struct err *err)
     rest_routes_add(a->rest, a->http, team_routes, n_team_routes);
     rest_routes_add(a->rest, a->http, repo_routes, n_repo_routes);
     rest_routes_add(a->rest, a->http, token_routes, n_token_routes);
+    rest_routes_add(a->rest, a->http, audit_routes, n_audit_routes);
     rc = rest_seal(a->rest, err);
     return rc < 0 ? rc : http_listen(a->http, err);
 }
@@ -109,14 +110,20 @@ static int open_rooms(struct app *a, struct err *err)
         return rc;
     int loops = a->http ? http_loops(a->http) : 1;
     size_t cache = a->http ? (size_t)config_num(a->config, CACHE_SIZE) : 1u << 20;
+    if (a->http) {
+        struct audit_options ao = {.loops = loops};
+        rc = audit_new(&a->audit, a->db, a->store, &ao, err);
+    }
     struct ident_options io = {.db = a->db,
+                               .audit = a->audit,
                                .config = a->config,
                                .token_seed = {(char *)seed, sizeof seed},
                                .credential_key = {(char *)credential, sizeof credential},
                                .url = a->http ? http_url(a->http) : "http://localhost",
                                .loops = loops,
                                .cache_bytes = cache / 8};
-    rc = ident_new(&a->ident, &io, err);
+    if (rc == 0)
+        rc = ident_new(&a->ident, &io, err);
     secret_wipe(seed, sizeof seed);
     secret_wipe(credential, sizeof credential);
     if (rc < 0)
@@ -183,6 +190,7 @@ void app_close(struct app *a)
     http_free(a->http); /* runs what broken-off requests left, so before what they need */
     rest_free(a->rest);
     registry_free(a->registry);
+    audit_free(a->audit); /* writes and seals what the loops counted */
     ident_free(a->ident);
     db_close(a->db);
     store_close(a->store);

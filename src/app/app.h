@@ -17,6 +17,7 @@ struct app {
     int lock_fd;                 /* DATA/berth.lock, flock'ed */
     struct store *store;
     struct db *db;
+    struct audit *audit;         /* NULL in a command run without a server */
     struct ident *ident;
     struct registry *registry;
     struct rest *rest;           /* likewise */

@@ -74,9 +74,21 @@ static int add_meta(struct backup *b, struct err *err)
     return rc;
 }
 
+/* The audit log's signing key stays here: who has a backup must not be able to sign another history. */
+static int add_audit_keys(struct backup *b, struct err *err)
+{
+    struct buf keys;
+    buf_init(&keys, KEY_MAX);
+    int rc = audit_keys_public(b->app->store, &keys, err);
+    if (rc == 0)
+        rc = arc_add(b->arc, "keys/audit.keys", buf_view(&keys), err);
+    buf_release(&keys);
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 static int add_keys(struct backup *b, struct err *err)
 {
-    int rc = 0;
+    int rc = add_audit_keys(b, err);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(key_names); i++) {
         char name[64];
         struct buf key;

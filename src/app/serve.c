@@ -159,6 +159,8 @@ static int start(struct app *a, struct err *err)
     if (config_num(a->config, READ_ONLY))
         http_set_read_only(a->http, app_read_only(a));
     if (rc == 0)
+        rc = audit_start(a->audit, err);
+    if (rc == 0)
         rc = http_start(a->http, err);
     if (rc == 0)
         rc = registry_background_start(a->registry, err);

@@ -374,6 +374,8 @@ static int password_check(struct ident *i, struct http_req *r, struct str user, 
         fail_count(i, r);
     if (rc == 0)
         metric_add(METRIC_AUTH_OK, 1);
+    if (rc == 0 || rc == ERR_UNAUTHORIZED)
+        record_login(i, r, rc == 0 ? *ret : NULL, user, rc == 0 ? AUDIT_DONE : AUDIT_REFUSED);
     return rc;
 }
 

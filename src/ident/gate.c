@@ -550,3 +550,14 @@ int ident_gate_local(struct http_req *r, void *who, struct err *err)
         http_on_loop(r, remember_run, m);
     return rc < 0 ? rc : decide(r, g, err);
 }
+
+void ident_count(struct http_req *r, bool on_loop, int64_t account_id, const char *action, struct str object, enum audit_result result)
+{
+    struct audit *audit = ident_of(r)->audit;
+    if (audit == NULL)
+        return;
+    struct audit_row row = record_row(r, r->who, action, object);
+    row.account_id = account_id;
+    row.result = result;
+    audit_count(audit, on_loop ? r->loop_index : AUDIT_SHARED, &row);
+}

@@ -44,6 +44,7 @@ int ident_new(struct ident **ret, const struct ident_options *o, struct err *err
     struct str host = host_of(o->url);
     size_t each = o->cache_bytes / (size_t)(o->loops + 1) / 3;
     i->db = o->db;
+    i->audit = o->audit;
     make_keys(i, o);
     i->realm = mem_alloc(strlen(o->url) + sizeof TOKEN_PATH);
     memcpy(i->realm, o->url, strlen(o->url));
@@ -153,8 +154,13 @@ static int account_for_push(struct db_tx *tx, const struct principal *p, struct 
     return rc < 0 ? rc : 0;
 }
 
-int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct str name,
-                           int64_t *ret_repo_id, struct err *err)
+static void into(const struct gate *g, struct push_into *ret)
+{
+    *ret = (struct push_into){g->repo.fact->id, g->repo.fact->owner_id, g->repo.fact->owner.plan_id};
+    shared_unref(&g->repo.fact->shared);
+}
+
+int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct str name, struct push_into *ret, struct err *err)
 {
     struct gate g = {.repo.name = name};
     int rc = ident_tx_stands(tx, p, err);
@@ -164,8 +170,7 @@ int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct s
     if (v.answer != RIGHT_YES)
         rc = denied(&v, err);
     if (g.repo.fact != NULL) {
-        *ret_repo_id = g.repo.fact->id;
-        shared_unref(&g.repo.fact->shared);
+        into(&g, ret);
         return rc;
     }
     if (rc < 0 || (rc = account_for_push(tx, p, &g, err)) < 0)
@@ -175,7 +180,6 @@ int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct s
         (rc = ident_tx_repo(tx, name, &g.repo.fact, err)) < 0)
         return rc;
     BUG_ON(rc != 1);
-    *ret_repo_id = g.repo.fact->id;
-    shared_unref(&g.repo.fact->shared);
+    into(&g, ret);
     return 0;
 }

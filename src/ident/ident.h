@@ -27,6 +27,7 @@
  * makes an organization. `library` is made at the first start, and what is pushed there is public. */
 #ifndef IDENT_IDENT_H
 #define IDENT_IDENT_H
+#include "audit/audit.h"
 #include "db/db.h"
 #include "http/http.h"
 #include "ident/right.h"
@@ -107,6 +108,7 @@ struct ident;
 struct ident_options {
     struct db *db;
     const struct config *config;
+    struct audit *audit;         /* NULL: nothing is counted (a command without a server) */
     struct str token_seed;       /* 32 bytes: signs tokens */
     struct str credential_key;   /* 32 bytes: hashes random tokens */
     const char *url;             /* public URL; realm = url/token, service = host of url */
@@ -124,8 +126,8 @@ int ident_gate_local(struct http_req *r, void *who, struct err *err); /* the mac
 void ident_gate_release(struct http_req *r);
 extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token */
 extern const size_t n_ident_routes;
-extern const struct rest_route user_routes[], org_routes[], team_routes[], repo_routes[], token_routes[]; /* /api/v1 */
-extern const size_t n_user_routes, n_org_routes, n_team_routes, n_repo_routes, n_token_routes;
+extern const struct rest_route user_routes[], org_routes[], team_routes[], repo_routes[], token_routes[], audit_routes[]; /* /api/v1 */
+extern const size_t n_user_routes, n_org_routes, n_team_routes, n_repo_routes, n_token_routes, n_audit_routes;
 
 /* First start: administrator and library namespace in one transaction. *ret_made false when users exist. */
 int ident_has_users(struct ident *i, bool *ret, struct err *err);
@@ -143,10 +145,19 @@ int ident_tx_stands(struct db_tx *tx, const struct principal *p, struct err *err
 /* Inside a transaction: may p do this to the repository, as things stand? 0, ERR_DENIED. */
 int ident_tx_may(struct db_tx *tx, const struct principal *p, enum right right, struct str name, struct err *err);
 /* Inside a write transaction: decide again, and make namespace and repository if they are missing.
- * *ret_repo_id set; ERR_DENIED / ERR_NAME_UNKNOWN as the gate would answer. */
-int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct str name, int64_t *ret_repo_id, struct err *err);
+ * ERR_DENIED as the gate would answer. */
+struct push_into {
+    int64_t repo_id, account_id, plan_id; /* whose namespace it is, and its plan (0: the site's default) */
+};
+int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct str name, struct push_into *ret, struct err *err);
 /* Read transaction: fact of a canonical name: 1 found, 0 none. Caller unrefs ret->shared. */
 int ident_tx_repo(struct db_tx *tx, struct str name, struct repo_fact **ret, struct err *err);
+/* The audit log. A row that goes in with a transaction; object "acme/app:1.0", data JSON or empty. */
+int ident_tx_record(struct db_tx *tx, const struct http_req *r, const struct principal *p, int64_t account_id, const char *action,
+                    struct str object, struct str data, struct err *err);
+/* What happens without one: counted in memory, no lock on the loop's thread. */
+void ident_count(struct http_req *r, bool on_loop, int64_t account_id, const char *action, struct str object, enum audit_result result);
+
 /* Catalog page in byte order after `last`: names the principal may read, keyset, at most n: public ones,
  * own and organizations', granted ones, all for administrators and auditors; cut by the token's bounds.
  * A merge of indexed ranges, never a scan of what is hidden. */

@@ -40,6 +40,7 @@ struct fail_slot {
 };
 struct ident {
     struct db *db;
+    struct audit *audit;
     struct sign_key key, api_key; /* of registry tokens; of the APIs' */
     uint8_t credential_key[32];
     char *realm, *service;
@@ -129,6 +130,8 @@ int account_tx_spare_admin(struct db_tx *tx, const struct account *a, struct err
 
 /* ---- record.c: rows of the audit log */
 struct change;
+struct audit_row record_row(const struct http_req *r, const struct principal *p, const char *action, struct str object);
+void record_login(struct ident *i, struct http_req *r, const struct principal *p, struct str name, enum audit_result result);
 int record_tx_change(struct db_tx *tx, const struct change *c, struct err *err);
 
 /* ---- org_sql.c */

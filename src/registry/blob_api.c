@@ -306,7 +306,7 @@ void blob_get_done(struct http_req *r)
 
 /* ---- DELETE ---- */
 struct blob_del {
-    const struct http_req *r;
+    struct http_req *r;
     struct digest digest;
     bool found;
 };
@@ -322,6 +322,10 @@ static int delete_write(struct db_tx *tx, void *arg, struct err *err)
     rc =
         blob_tx_unlink(tx, req_repo(q->r)->fact->id, &q->digest, req_principal(q->r)->user_id, err);
     q->found = rc == 1;
+    if (rc == 1)
+        rc = ident_tx_record(tx, q->r, req_principal(q->r), req_repo(q->r)->fact->owner_id, "repo.blob.delete",
+                            str_of(arena_printf(&q->r->arena, "%.*s@%.*s", STR_FMT(req_repo(q->r)->name), STR_FMT(q->r->parts[1]))),
+                            (struct str){NULL, 0}, err);
     return rc < 0 ? rc : 0;
 }
 

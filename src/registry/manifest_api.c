@@ -71,12 +71,26 @@ static bool not_modified(struct http_req *r, const struct digest *d)
     return true;
 }
 
-static void send_ready(struct http_req *r, struct ready_manifest *m)
+/* "acme/app:1.0" or "acme/app@sha256:..." */
+static struct str object_of(struct http_req *r, bool by_digest, struct str reference)
+{
+    struct str name = req_repo(r)->name;
+    return str_of(arena_printf(&r->arena, "%.*s%c%.*s", STR_FMT(name), by_digest ? '@' : ':', STR_FMT(reference)));
+}
+
+static void pulled(struct http_req *r, bool on_loop)
+{
+    bool by_digest = memchr(r->parts[1].p, ':', r->parts[1].n) != NULL;
+    metric_add(METRIC_PULLS, 1);
+    ident_count(r, on_loop, req_repo(r)->fact->owner_id, "repo.pull", object_of(r, by_digest, r->parts[1]), AUDIT_DONE);
+}
+
+static void send_ready(struct http_req *r, struct ready_manifest *m, bool on_loop)
 {
     if (not_modified(r, &m->digest))
         return;
     if (r->method == HTTP_GET)
-        metric_add(METRIC_PULLS, 1);
+        pulled(r, on_loop);
     http_status(r, 200);
     http_send_shared(r, m->head, m->body, &m->shared);
 }
@@ -101,7 +115,7 @@ bool manifest_fast(struct http_req *r)
     metric_add(m ? METRIC_CACHE_HIT : METRIC_CACHE_MISS, 1);
     if (!m || (by_digest && !gc_undisturbed(ticket)))
         return false;
-    send_ready(r, m);
+    send_ready(r, m, true);
     return true;
 }
 
@@ -188,7 +202,7 @@ static int send_long(struct http_req *r, const struct manifest_row *row, struct 
         return rc;
     char text[DIGEST_TEXT_MAX];
     if (r->method == HTTP_GET)
-        metric_add(METRIC_PULLS, 1);
+        pulled(r, false);
     http_status(r, 200);
     http_add(r, "Content-Type", row->media_type);
     http_add(r, "Docker-Content-Digest", str_of(digest_text(&row->digest, text)));
@@ -231,24 +245,40 @@ int manifest_get_run(struct http_req *r, struct err *err)
         return rc;
     struct ready_manifest *m = ready_manifest_new(&q.row);
     manifest_remember(r, g, q.ref.text, m, gen);
-    send_ready(r, m);
+    send_ready(r, m, false);
     shared_unref(&m->shared);
     return 0;
 }
 
 /* ---- writing ---- */
 struct put {
+    struct http_req *r;
     struct push_target target;
     struct manifest_put row;
     int64_t missing;
 };
 
+/* One row a push, under the first tag that it sets. */
+static int put_record(struct db_tx *tx, struct put *q, int64_t account_id, struct err *err)
+{
+    struct http_req *r = q->r;
+    char digest[DIGEST_TEXT_MAX];
+    bool tagged = q->row.n_tags > 0;
+    struct str data = str_of(arena_printf(&r->arena, "{\"digest\":\"%s\"}", digest_text(&q->row.digest, digest)));
+    return ident_tx_record(tx, r, q->target.who, account_id, tagged ? "repo.tag.push" : "repo.manifest.push",
+                          object_of(r, !tagged, tagged ? q->row.tags[0] : str_of(digest)), data, err);
+}
+
 static int put_write(struct db_tx *tx, void *arg, struct err *err)
 {
     struct put *q = arg;
     q->missing = 0;
-    int rc = repo_tx_for_push(tx, &q->target, &q->row.repo_id, err);
-    return rc < 0 ? rc : manifest_tx_put(tx, &q->row, &q->missing, err);
+    struct push_into into;
+    int rc = repo_tx_for_push(tx, &q->target, &into, err);
+    q->row.repo_id = into.repo_id;
+    if (rc == 0)
+        rc = manifest_tx_put(tx, &q->row, &q->missing, err);
+    return rc < 0 ? rc : put_record(tx, q, into.account_id, err);
 }
 
 /* Tags of the query, then the reference when it is one; each once. *ret_params: how many the query
@@ -339,6 +369,7 @@ int manifest_put_run(struct http_req *r, struct err *err)
     struct reference ref;
     struct manifest *model = arena_zalloc(&r->arena, sizeof *model);
     struct put q = {
+        .r = r,
         .target = push_target_of(r),
         .row = {.actor_id = req_principal(r)->user_id, .model = model, .bytes = r->body}};
     struct str type = {NULL, 0}, *tags;
@@ -362,7 +393,7 @@ int manifest_put_run(struct http_req *r, struct err *err)
 
 /* ---- deleting ---- */
 struct del {
-    const struct http_req *r;
+    struct http_req *r;
     struct reference ref;
     bool found;
 };
@@ -379,6 +410,10 @@ static int delete_write(struct db_tx *tx, void *arg, struct err *err)
     rc = q->ref.is_digest ? manifest_tx_delete(tx, repo_id, &q->ref.digest, actor, err)
                           : tag_tx_delete(tx, repo_id, q->ref.text, actor, err);
     q->found = rc == 1;
+    if (rc == 1)
+        rc = ident_tx_record(tx, q->r, req_principal(q->r), req_repo(q->r)->fact->owner_id,
+                             q->ref.is_digest ? "repo.manifest.delete" : "repo.tag.delete",
+                            object_of(q->r, q->ref.is_digest, q->r->parts[1]), (struct str){NULL, 0}, err);
     return rc < 0 ? rc : 0;
 }
 

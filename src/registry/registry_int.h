@@ -169,8 +169,7 @@ static inline struct push_target push_target_of(const struct http_req *r)
 }
 /* In a write: decides again, makes namespace and repository when missing (event
  * repository.created). */
-int repo_tx_for_push(struct db_tx *tx, const struct push_target *t, int64_t *ret_repo_id,
-                     struct err *err);
+int repo_tx_for_push(struct db_tx *tx, const struct push_target *t, struct push_into *ret, struct err *err);
 /* db_write bracketed with gen_begin/gen_end of the repository's name. */
 int repo_write(struct registry *g, struct str name, db_callback fn, void *arg, struct err *err);
 

@@ -2,8 +2,7 @@
  * commit with the repository's generation so that no reader keeps an old fact. */
 #include "registry/registry_int.h"
 
-int repo_tx_for_push(struct db_tx *tx, const struct push_target *t, int64_t *ret_repo_id,
-                     struct err *err)
+int repo_tx_for_push(struct db_tx *tx, const struct push_target *t, struct push_into *ret, struct err *err)
 {
     bool made = false;
     if (t->absent) {
@@ -15,8 +14,8 @@ int repo_tx_for_push(struct db_tx *tx, const struct push_target *t, int64_t *ret
         if (fact)
             shared_unref(&fact->shared);
     }
-    int64_t id;
-    int rc = ident_tx_repo_for_push(tx, t->who, t->name, &id, err);
+    struct push_into into;
+    int rc = ident_tx_repo_for_push(tx, t->who, t->name, &into, err);
     if (rc < 0)
         return rc;
     if (made) {
@@ -25,12 +24,12 @@ int repo_tx_for_push(struct db_tx *tx, const struct push_target *t, int64_t *ret
         buf_cstr(&data, "{\"name\":");
         buf_json(&data, t->name);
         buf_char(&data, '}');
-        rc = event_tx_append(tx, "repository.created", t->who->user_id, id, buf_view(&data), err);
+        rc = event_tx_append(tx, "repository.created", t->who->user_id, into.repo_id, buf_view(&data), err);
         buf_release(&data);
         if (rc < 0)
             return rc;
     }
-    *ret_repo_id = id;
+    *ret = into;
     return 0;
 }
 

@@ -179,11 +179,11 @@ static int mount_look(struct db_tx *tx, void *arg, struct err *err)
 static int mount_write(struct db_tx *tx, void *arg, struct err *err)
 {
     struct mount *m = arg;
-    int64_t repo_id;
+    struct push_into into;
     int rc = mount_look(tx, m, err);
-    if (rc < 0 || !m->possible || (rc = repo_tx_for_push(tx, &m->target, &repo_id, err)) < 0)
+    if (rc < 0 || !m->possible || (rc = repo_tx_for_push(tx, &m->target, &into, err)) < 0)
         return rc;
-    return blob_tx_link(tx, repo_id, &m->post->digest, "mount", err);
+    return blob_tx_link(tx, into.repo_id, &m->post->digest, "mount", err);
 }
 
 /* A blob whose file is gone is not mounted: the upload that follows repairs it. */

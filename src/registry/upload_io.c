@@ -108,9 +108,9 @@ static int save_write(struct db_tx *tx, void *arg, struct err *err)
 {
     struct upload_io *io = arg;
     struct push_target target = target_of(io);
-    int64_t repo_id;
-    int rc = repo_tx_for_push(tx, &target, &repo_id, err);
-    return rc < 0 ? rc : upload_tx_save(tx, io->u, repo_id, staging_size(io->file), &io->hash, err);
+    struct push_into into;
+    int rc = repo_tx_for_push(tx, &target, &into, err);
+    return rc < 0 ? rc : upload_tx_save(tx, io->u, into.repo_id, staging_size(io->file), &io->hash, err);
 }
 
 /* A blob more makes no cached fact of a repository wrong (an older file's fact does not match the
@@ -146,10 +146,10 @@ static int commit_write(struct db_tx *tx, void *arg, struct err *err)
     struct commit *c = arg;
     struct upload_io *io = c->io;
     struct push_target target = target_of(io);
-    int64_t repo_id;
-    int rc = repo_tx_for_push(tx, &target, &repo_id, err);
+    struct push_into into;
+    int rc = repo_tx_for_push(tx, &target, &into, err);
     if (rc < 0 || (rc = blob_tx_upsert(tx, &io->digest, &c->stat, err)) < 0 ||
-        (rc = blob_tx_link(tx, repo_id, &io->digest, "upload", err)) < 0)
+        (rc = blob_tx_link(tx, into.repo_id, &io->digest, "upload", err)) < 0)
         return rc;
     return io->u->row ? upload_tx_delete(tx, io->u->id, err) : 0;
 }
