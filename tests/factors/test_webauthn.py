@@ -232,6 +232,7 @@ CREATE = CLIENT + [
     ("attestation with data as text", "attestation", put(authData="x" * 200), "attestation is malformed"),
     ("attestation with a float", "attestation_bytes", lambda b: b"\xa3\x63fmt\x61x\x67attStmt\xa1\x01\xfb" + b"\0" * 8 + b"\x68authData\x41x", "attestation is malformed"),
     ("attestation with a tag", "attestation_bytes", lambda b: b"\xc0" + b, "attestation is malformed"),
+    ("attestation with a tag inside", "attestation_bytes", raw(b"\xa3\x63fmt\x61x\x67attStmt\xa1\x01\xc0\x68authData\x41x"), "attestation is malformed"),
     ("attestation too deep", "attestation_bytes", nested(7), "attestation is malformed"),
     ("attestation of endless length", "attestation_bytes", lambda b: b"\xa3\x63fmt\x61x\x67attStmt\xa0\x68authData\x5b" + b"\xff" * 8, "attestation is malformed"),
     ("attestation none that speaks", "attestation", put(attStmt={"sig": b"x"}), "is none and says something"),
