@@ -230,7 +230,7 @@ static int read_attestation(struct str bytes, struct str *ret_auth, struct err *
         else if (!stmt || (uint8_t)statement.p[0] >> 5 != CBOR_MAP)
             return refuse(err, "its attestation is malformed");
     }
-    if (map.v != 3 || fmt.text.n == 0 || data.text.p == NULL || statement.p == NULL)
+    if (fmt.text.n == 0 || data.text.p == NULL || statement.p == NULL)
         return refuse(err, "its attestation has not exactly fmt, attStmt and authData");
     if (str_is(fmt.text, "none") && statement.n != 1)
         return refuse(err, "its attestation is none and says something all the same");
