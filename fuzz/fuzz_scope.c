@@ -13,7 +13,7 @@ struct ident *ident_of(const struct http_req *r)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct token_ask *t = mem_zalloc(sizeof *t);
-    scopes_parse(t, (struct str){(const char *)data, size});
+    asks_parse(t, (struct str){(const char *)data, size});
     BUG_ON(t->n_asked > SCOPES_MAX);
     for (size_t i = 0; i < t->n_asked; i++) {
         char again[LIBRARY_MAX];
