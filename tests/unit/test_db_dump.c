@@ -161,12 +161,12 @@ static void test_load_older(void **state)
         char first[64];
         snprintf(first, sizeof first, "{\"schema\":%lld}", (long long)v);
         (void)keep_line(&l, str_of(first), NULL);
-        (void)keep_line(&l, STR_LIT("{\"t\":\"accounts\",\"r\":[7,\"zoe\",\"h\",0,0,0,1]}"), NULL);
+        (void)keep_line(&l, STR_LIT("{\"t\":\"trash\",\"r\":[{\"b\":\"AQ==\"},4711,0]}"), NULL);
         (void)keep_line(&l, STR_LIT("{\"rows\":1}"), NULL);
         ok(&b, db_load(b.dir, b.url, STR_LIT("s"), next_line, &l, &b.err));
         box_open(&b);
         assert_int_equal(db_schema_version(b.db), db_schema_newest());
-        assert_int_equal(named(&b, "zoe"), 1);
+        assert_int_equal(number(&b, "SELECT size FROM trash"), 4711);
         ok(&b, db_bind(b.db, STR_LIT("s"), &b.err));
         lines_release(&l);
         box_release(&b);
@@ -190,7 +190,7 @@ static void expect_no_load(struct box *b, const char *const *lines, size_t n, in
 static void test_load_refused(void **state)
 {
     START(b);
-    static const char user[] = "{\"t\":\"accounts\",\"r\":[1,\"a\",\"\",0,0,0,0]}";
+    static const char user[] = "{\"t\":\"users\",\"r\":[1,\"a\",\"\",0,0,0,0]}";
     static const char schema[] = "{\"schema\":1}";
     NO_LOAD(&b, ERR_INVALID, "");
     NO_LOAD(&b, ERR_INVALID, user);
@@ -200,8 +200,8 @@ static void test_load_refused(void **state)
     NO_LOAD(&b, ERR_INVALID, schema, user, "{\"rows\":2}");
     NO_LOAD(&b, ERR_INVALID, schema, user, "{\"rows\":1}", user);
     NO_LOAD(&b, ERR_INVALID, schema, "{\"t\":\"pg_class\",\"r\":[1]}", "{\"rows\":1}");
-    NO_LOAD(&b, ERR_INVALID, schema, "{\"t\":\"accounts\",\"r\":[]}", "{\"rows\":1}");
-    NO_LOAD(&b, ERR_INVALID, schema, user, "{\"t\":\"accounts\",\"r\":[1,2]}", "{\"rows\":2}");
+    NO_LOAD(&b, ERR_INVALID, schema, "{\"t\":\"users\",\"r\":[]}", "{\"rows\":1}");
+    NO_LOAD(&b, ERR_INVALID, schema, user, "{\"t\":\"users\",\"r\":[1,2]}", "{\"rows\":2}");
     NO_LOAD(&b, ERR_INVALID, schema, "{\"t\":\"trash\",\"r\":[{\"b\":\"%\"},0,0]}", "{\"rows\":1}");
     NO_LOAD(&b, ERR_INVALID, schema, "{\"t\":\"trash\",\"r\":[{\"q\":\"\"},0,0]}", "{\"rows\":1}");
     NO_LOAD(&b, ERR_EXISTS, schema, user, user, "{\"rows\":2}");

@@ -225,6 +225,21 @@ static void test_keys(void **state)
     assert_true(v.allowed);
 }
 
+/* One number in one bucket: an account's pulls, its pushes, an address. */
+static void test_twins(void **state)
+{
+    (void)state;
+    windows_release(&table);
+    windows_init(&table, WINDOW_PARTS);
+    for (uint64_t id = 1; id <= 200; id++)
+        for (int i = 0; i < 3; i++) {
+            struct policy_key key = {id, i == 2 ? POLICY_ADDRESS : POLICY_ACCOUNT};
+            struct policy_verdict v;
+            window_use(&table, key, i == 1 ? POLICY_PUSH : POLICY_PULL, (struct policy_limit){1, 60}, T0, true, &v);
+            assert_true(v.allowed);
+        }
+}
+
 static void test_texts(void **state)
 {
     (void)state;
@@ -303,7 +318,7 @@ static void test_bucket_of_accounts(void **state)
     windows_release(&table);
     windows_init(&table, WINDOW_PARTS);
     struct policy_limit limit = {100, 3600};
-    enum { MANY = 20 * WINDOW_PARTS };
+    enum { MANY = 100 * WINDOW_PARTS };
     for (int i = 1; i <= MANY; i++)
         (void)use(policy_key_account(i), limit, T0, true);
     for (int i = 0; i < 300; i++)
@@ -394,6 +409,7 @@ static void test_thread(void **state)
         usleep(10000);
     assert_int_equal(number(&b, "SELECT count(*) FROM windows WHERE length(bytes) > 0"), 1);
     policy_close(p);
+    run(&b, "UPDATE windows SET part = (part + 1) % 64"); /* as a process with another hash key has it */
     p = open_policy(&b);
     ok(&b, policy_start(p, &b.err)); /* 30 s are never over here: what is saved is saved by the end */
     assert_int_equal(left(p, policy_key_account(5), POLICY_PULL), 997);
@@ -402,6 +418,8 @@ static void test_thread(void **state)
     p = open_policy(&b);
     assert_int_equal(left(p, policy_key_account(5), POLICY_PULL), 993);
     policy_close(p);
+    /* No part keeps what now stands in another. */
+    assert_int_equal(number(&b, "SELECT count(*) FROM windows WHERE length(bytes) > 0"), 1);
     box_release(&b);
 }
 
@@ -621,6 +639,7 @@ int main(void)
         TABLE(test_clock_back),
         TABLE(test_clock_wild),
         TABLE(test_keys),
+        TABLE(test_twins),
         TABLE(test_texts),
         TABLE(test_flood),
         TABLE(test_bucket_of_accounts),

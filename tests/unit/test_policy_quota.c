@@ -396,7 +396,7 @@ static void test_orphans(void **state)
     run(&b, "INSERT INTO namespaces (name, created_at) VALUES ('jane', 0)");
     run(&b, "INSERT INTO repos (namespace_id, name, public, created_at) SELECT id, 'jane/x', 0, 0 FROM namespaces");
     run(&b, "INSERT INTO uploads (id, repo_id, user_id, alg, size, created_at, touched_at) "
-            "SELECT 'upload1', r.id, u.id, 1, 5, 0, 0 FROM repos r, users u");
+            "SELECT 'upload1', r.id, u.id, 1, 5, 0, 0 FROM repos r, accounts u");
     for (int u = 0; u < 3; u++) {
         struct op q = {.op = RESERVE, .account = 1, .limit = 100, .upload = u, .least = 10, .want = 10, .at = 50};
         assert_int_equal(op(&b, &q), 0);
@@ -472,10 +472,56 @@ static void test_repair(void **state)
     box_release(&b);
 }
 
+/* ---- a database of the registry's first schema ---- */
+static const char *const first_schema[] = {
+    "{\"schema\":1}",
+    "{\"t\":\"users\",\"r\":[1,\"jane\",\"\",0,0,0,0]}",
+    "{\"t\":\"namespaces\",\"r\":[1,\"jane\",1,0]}",
+    "{\"t\":\"namespaces\",\"r\":[2,\"library\",null,0]}",
+    "{\"t\":\"repos\",\"r\":[1,1,\"jane/a\",0,0]}",
+    "{\"t\":\"repos\",\"r\":[2,1,\"jane/b\",1,0]}",
+    "{\"t\":\"repos\",\"r\":[3,2,\"library/c\",1,0]}",
+    "{\"t\":\"blobs\",\"r\":[{\"b\":\"AQ==\"},100,0,0,0,0,0]}",
+    "{\"t\":\"blobs\",\"r\":[{\"b\":\"Ag==\"},30,0,0,0,0,0]}",
+    "{\"t\":\"repo_blobs\",\"r\":[1,{\"b\":\"AQ==\"},0]}",
+    "{\"t\":\"repo_blobs\",\"r\":[2,{\"b\":\"AQ==\"},0]}",
+    "{\"t\":\"repo_blobs\",\"r\":[3,{\"b\":\"Ag==\"},0]}",
+    "{\"t\":\"manifests\",\"r\":[1,1,{\"b\":\"Aw==\"},\"t\",\"\",null,\"\",4,0,{\"b\":\"eHl6eg==\"}]}",
+    "{\"rows\":12}",
+};
+
+static int next_line(void *arg, struct str *ret, struct err *err)
+{
+    size_t *at = arg;
+    (void)err;
+    if (*at == ARRAY_LEN(first_schema))
+        return 0;
+    *ret = str_of(first_schema[(*at)++]);
+    return 1;
+}
+
+static void test_upgrade(void **state)
+{
+    START(b);
+    size_t at = 0;
+    ok(&b, db_load(b.dir, b.url, STR_LIT("s"), next_line, &at, &b.err));
+    box_open(&b);
+    int64_t jane = number(&b, "SELECT id FROM accounts WHERE name = 'jane'"),
+            library = number(&b, "SELECT id FROM accounts WHERE name = 'library'");
+    assert_int_equal(usage(&b, jane, QUOTA_BYTES).used, 104);
+    assert_int_equal(usage(&b, library, QUOTA_BYTES).used, 30);
+    assert_int_equal(usage(&b, jane, QUOTA_PRIVATE_REPOS).used, 1);
+    assert_int_equal(usage(&b, library, QUOTA_PRIVATE_REPOS).used, 0);
+    assert_int_equal(number(&b, "SELECT links FROM account_blobs WHERE size = 100"), 2);
+    assert_int_equal(wrong(&b), 0);
+    box_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         BOTH(test_model), BOTH(test_pushers), BOTH(test_killed), BOTH(test_orphans), BOTH(test_counts), BOTH(test_repair),
+        BOTH(test_upgrade),
     };
     return cmocka_run_group_tests_name("policy-quota", tests, NULL, NULL);
 }

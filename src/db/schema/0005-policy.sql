@@ -58,3 +58,16 @@ CREATE TABLE windows (
     part BIGINT PRIMARY KEY,            -- of the table in memory
     bytes BYTEA NOT NULL                -- see policy/window_save.c
 );
+
+-- What is there already. A namespace is an account's since migration 3.
+INSERT INTO account_blobs (account_id, digest, size, links)
+    SELECT n.owner_id, o.digest, max(o.size), count(*) FROM
+        (SELECT l.repo_id, l.digest, b.size FROM repo_blobs l JOIN blobs b ON b.digest = l.digest
+         UNION ALL SELECT repo_id, digest, size FROM manifests) o
+    JOIN repos r ON r.id = o.repo_id JOIN namespaces n ON n.id = r.namespace_id
+    GROUP BY n.owner_id, o.digest;
+INSERT INTO usage (account_id, kind, used, reserved, warned)
+    SELECT account_id, 1, CAST(sum(size) AS BIGINT), 0, 0 FROM account_blobs GROUP BY account_id;
+INSERT INTO usage (account_id, kind, used, reserved, warned)
+    SELECT n.owner_id, 2, count(*), 0, 0 FROM repos r JOIN namespaces n ON n.id = r.namespace_id
+    WHERE r.public = 0 GROUP BY n.owner_id;
