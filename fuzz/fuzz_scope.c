@@ -1,5 +1,5 @@
 /* Scopes of a token request. The parser is private to its file, so the file is compiled in here. */
-#include "../src/ident/token_api.c"
+#include "../src/ident/mint_api.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
