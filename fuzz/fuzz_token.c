@@ -1,5 +1,5 @@
 /* Tokens. First byte even: the rest is a token as a client sends it; only one that this key signed
- * passes, byte for byte. Odd: the rest is head, line end, claims; both are signed here, so that what
+ * passes, byte for byte. Odd: the rest is head, line end, claims; both are signed here (bit 1: by the APIs' key), so that what
  * reads claims is reached: nothing passes that is expired, not yet valid or made for another service,
  * and what passes can be issued and read again. */
 #include "ident/ident_int.h"
@@ -13,10 +13,11 @@ static char service[] = "hub.example";
 static struct ident *hub(void)
 {
     static struct ident i;
-    static const uint8_t seed[32] = {1, 2, 3, 4, 5, 6, 7, 8};
+    static const uint8_t seed[32] = {1, 2, 3, 4, 5, 6, 7, 8}, other[32] = {8, 7, 6};
     if (i.service == NULL) {
         BUG_ON(secret_setup(NULL) < 0);
         sign_key_from_seed(&i.key, seed);
+        sign_key_from_seed(&i.api_key, other);
         i.service = service;
         atomic_store(&i.token_life, 300000000);
     }
@@ -29,23 +30,23 @@ static void add64(struct buf *b, struct str s)
     buf_add(b, text, base64url_encode(text, s.p, s.n));
 }
 
-static void sign(struct buf *b)
+static void sign(struct buf *b, const struct sign_key *key)
 {
     uint8_t sig[64];
-    sign_make(&hub()->key, buf_view(b), sig);
+    sign_make(key, buf_view(b), sig);
     buf_char(b, '.');
     add64(b, (struct str){(char *)sig, sizeof sig});
 }
 
 /* Ed25519 is deterministic: what passed is exactly what signing its first two parts gives. */
-static void check_signature(struct str token)
+static void check_signature(struct str token, const struct sign_key *key)
 {
     struct buf b;
     const char *dot = memrchr(token.p, '.', token.n);
     BUG_ON(dot == NULL);
     buf_init(&b, token.n + 256);
     buf_add(&b, token.p, (size_t)(dot - token.p));
-    sign(&b);
+    sign(&b, key);
     BUG_ON(!str_eq(buf_view(&b), token));
     buf_release(&b);
 }
@@ -76,12 +77,14 @@ static void check(struct str token)
         BUG_ON(rc != ERR_UNAUTHORIZED || p != NULL || err.text[0] == '\0');
         return;
     }
-    check_signature(token);
-    BUG_ON(!p->bearer || p->expires <= clock_now() - 1000000 || p->user_id != 0 || p->admin);
+    check_signature(token, p->bearer ? &hub()->key : &hub()->api_key);
+    BUG_ON(p->bearer != (p->signed_for == SIGNED_REGISTRY) || p->expires <= clock_now() - 1000000);
+    BUG_ON(p->user_id != 0 || p->role != SITE_NONE || p->kind != WHO_NOBODY || p->credential_id < 0);
     BUG_ON(p->n_scopes > SCOPES_MAX || strlen(p->name) > NAME_MAX_BYTES);
     for (size_t i = 0; i < p->n_scopes; i++)
         BUG_ON((p->scopes[i].actions & ~(unsigned)(ACTION_PULL | ACTION_PUSH | ACTION_DELETE)) != 0);
-    check_again(p);
+    if (p->bearer)
+        check_again(p);
     shared_unref(&p->shared);
 }
 
@@ -100,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     add64(&b, head);
     buf_char(&b, '.');
     add64(&b, rest);
-    sign(&b);
+    sign(&b, (data[0] & 2) == 0 ? &hub()->key : &hub()->api_key);
     check(buf_view(&b));
     buf_release(&b);
     return 0;
