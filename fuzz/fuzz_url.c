@@ -46,10 +46,20 @@ static void check_parts(const struct http_req *r)
     buf_release(&b);
 }
 
+static struct http_server *server(void)
+{
+    static struct http_server *s;
+    if (s == NULL) {
+        s = mem_zalloc(sizeof *s);
+        http_routes_add(s, rows, ARRAY_LEN(rows));
+        BUG_ON(route_build(s, NULL) < 0);
+    }
+    return s;
+}
+
 static void check_route(struct http_req *r)
 {
-    struct http_server *s = mem_zalloc(sizeof *s);
-    http_routes_add(s, rows, ARRAY_LEN(rows));
+    const struct http_server *s = server();
     unsigned allow = 0, other = 0;
     struct err err = {0};
     r->method = HTTP_GET;
@@ -62,7 +72,6 @@ static void check_route(struct http_req *r)
     err = (struct err){0};
     BUG_ON(route_find(s, r, &other, &err) != NULL);
     BUG_ON((err.code == ERR_METHOD) != (other != 0));
-    free(s);
 }
 
 static void check_query(struct http_req *r, const char *name)
