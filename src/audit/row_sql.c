@@ -87,9 +87,10 @@ static void row_of(const struct db_rows *r, struct audit_row *ret)
 static int open_page(struct db_tx *tx, const struct audit_filter *f, const struct audit_cursor *c, int64_t max,
                      struct db_rows **ret, struct err *err)
 {
+    char object[AUDIT_OBJECT_MAX];
     const struct db_value args[] = {
         DB_I(f->from), DB_I(c->at), DB_I(c->seq), DB_I(max),
-        f->by == AUDIT_BY_OBJECT ? DB_T(f->object) : DB_I(f->by == AUDIT_BY_ACTOR ? f->actor_id : f->account_id)};
+        f->by == AUDIT_BY_OBJECT ? DB_T(clean(f->object, sizeof object, object)) : DB_I(f->by == AUDIT_BY_ACTOR ? f->actor_id : f->account_id)};
     return db_query(tx, row_pages[f->by], args, f->by == AUDIT_BY_TIME ? 4 : 5, ret, err);
 }
 
