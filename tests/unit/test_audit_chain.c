@@ -287,6 +287,29 @@ static void test_anchor(void **state)
     AEND(x);
 }
 
+/* Two histories, each truly signed, spliced: the later half of one behind the other. */
+static void test_splice(void **state)
+{
+    ASTART(x, &small);
+    make_log(&x);
+    run(&x.b, "CREATE TABLE kept_seal AS SELECT * FROM audit_seal WHERE id = 4");
+    run(&x.b, "CREATE TABLE kept AS SELECT * FROM audit WHERE seq > 12");
+    run(&x.b, "DELETE FROM audit_seal WHERE id > 2");
+    run(&x.b, "DELETE FROM audit WHERE seq > 8");
+    run(&x.b, "UPDATE sqlite_sequence SET seq = 8 WHERE name = 'audit'");
+    drop_kept_anchor(&x);
+    abox_close(&x);
+    abox_open(&x, &small);
+    add_some(&x, SEAL_OF + 1);
+    run(&x.b, "DELETE FROM audit WHERE seq = 11");
+    ok(&x.b, audit_flush(x.a, &x.b.err));
+    assert_int_equal(verdict(&x, NULL, NULL), 0);
+    run(&x.b, "INSERT INTO audit_seal SELECT * FROM kept_seal");
+    run(&x.b, "INSERT INTO audit SELECT * FROM kept");
+    assert_int_equal(verdict(&x, NULL, NULL), 1);
+    AEND(x);
+}
+
 static void test_forged_anchor(void **state)
 {
     ASTART(x, &small);
@@ -411,7 +434,8 @@ static void test_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_tamper),  BOTH(test_tamper_committed), BOTH(test_anchor), SQLITE(test_forged_anchor),
+        BOTH(test_tamper),  BOTH(test_tamper_committed), BOTH(test_anchor), SQLITE(test_splice),
+        SQLITE(test_forged_anchor),
         BOTH(test_expire), BOTH(test_expire_refuses),   BOTH(test_keys),
     };
     struct err err;
