@@ -1,8 +1,8 @@
 /* Backup and restore: one tar with what the hub is, database, blobs and keys.
  *
  *   berth-backup.json  {"format":1,"schema":N,"version":"...","created":"..."}
- *   keys/NAME          token key, self-signed certificate, first password; never seal.keys (crypt/seal.h): a
- *                      stolen archive must not open what is sealed in its database (T50)
+ *   keys/NAME          token key, self-signed certificate, first password; of audit.keys the public halves; never
+ *                      seal.keys (crypt/seal.h): a stolen archive must not open what is sealed in its database (T50)
  *   blobs/ALG/HEX      every good blob of the snapshot
  *   database.jsonl     the dump (db.h), last: an archive without it is cut off
  *
@@ -10,6 +10,7 @@
  * names can vanish. Restore hashes each blob on the way in and refuses a directory that holds data. */
 #include "app/control.h"
 #include "arc/arc.h"
+#include "audit/audit.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "crypt/secret.h"
@@ -23,7 +24,8 @@
 
 enum { FORMAT = 1, LINE_MAX = 64 << 20, META_MAX = 4096, KEY_MAX = 64 << 10, PROGRESS_US = 200000 };
 static const int64_t ENTRY_MAX = INT64_C(1) << 48, TOTAL_MAX = INT64_C(1) << 56;
-static const char *const key_names[] = {"token.seed", "credential.key", "admin-password", "self.crt", "self.key"};
+static const char AUDIT_KEYS[] = "audit.keys"; /* never its seed: a copy of the log must not be able to sign for it */
+static const char *const key_names[] = {"token.seed", "credential.key", "admin-password", "self.crt", "self.key", AUDIT_KEYS};
 static const char MARKER[] = "restore-incomplete";
 
 struct progress {
@@ -93,7 +95,8 @@ static int add_keys(struct backup *b, struct err *err)
         char name[64];
         struct buf key;
         buf_init(&key, KEY_MAX);
-        rc = store_key_read(b->app->store, key_names[i], &key, err);
+        rc = key_names[i] == AUDIT_KEYS ? audit_keys_public(b->app->store, &key, err)
+                                        : store_key_read(b->app->store, key_names[i], &key, err);
         (void)snprintf(name, sizeof name, "keys/%s", key_names[i]);
         if (rc == 0)
             rc = arc_add(b->arc, name, buf_view(&key), err);

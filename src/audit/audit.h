@@ -84,7 +84,8 @@ int audit_new(struct audit **ret, struct db *db, struct store *store, const stru
 int audit_start(struct audit *a, struct err *err); /* the sealer's thread */
 void audit_stop(struct audit *a);                  /* after the loops ended: writes and seals all there is */
 void audit_free(struct audit *a);                  /* NULL-safe; stops */
-/* Counts; never blocks, never fails, makes no system call. Only loop `loop` may use its number;
+/* Counts row->count events (0: one); its at is the time of the call, and of the row that of the last
+ * event. Never blocks, never fails, makes no system call. Data above 1 KiB is dropped. Only loop `loop` may use its number;
  * AUDIT_SHARED is for all other threads (a short lock). A kill of the process loses nothing of it, a
  * power cut may lose the last seconds. Without room the event is counted as lost, which itself
  * becomes a row ("audit.overflow"). */

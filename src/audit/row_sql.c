@@ -84,12 +84,13 @@ static void row_of(const struct db_rows *r, struct audit_row *ret)
         .data = db_text(r, 12)};
 }
 
-static int open_page(struct db_tx *tx, const struct audit_filter *f, const struct audit_cursor *c, int64_t max,
-                     struct db_rows **ret, struct err *err)
+/* object: the filter's, which the rows borrow until they are closed. */
+static int open_page(struct db_tx *tx, const struct audit_filter *f, struct str object, const struct audit_cursor *c,
+                     int64_t max, struct db_rows **ret, struct err *err)
 {
     const struct db_value args[] = {
         DB_I(f->from), DB_I(c->at), DB_I(c->seq), DB_I(max),
-        f->by == AUDIT_BY_OBJECT ? DB_T(f->object) : DB_I(f->by == AUDIT_BY_ACTOR ? f->actor_id : f->account_id)};
+        f->by == AUDIT_BY_OBJECT ? DB_T(object) : DB_I(f->by == AUDIT_BY_ACTOR ? f->actor_id : f->account_id)};
     return db_query(tx, row_pages[f->by], args, f->by == AUDIT_BY_TIME ? 4 : 5, ret, err);
 }
 
@@ -121,8 +122,10 @@ int audit_tx_page(struct db_tx *tx, const struct audit_filter *f, struct audit_c
     n = n < 1 ? 1 : n > AUDIT_PAGE_MAX ? AUDIT_PAGE_MAX : n;
     int64_t max = compares(f) ? AUDIT_READ_MAX : n, read = 0;
     struct audit_cursor at = begin(f, cursor);
-    auto_rows struct db_rows *rows = NULL;
-    int rc = open_page(tx, f, &at, max, &rows, err);
+    char text[AUDIT_OBJECT_MAX];
+    struct str object = clean(f->object, sizeof text, text);
+    auto_rows struct db_rows *rows = NULL; /* behind text: closed before it goes */
+    int rc = open_page(tx, f, object, &at, max, &rows, err);
     int shown = 0;
     while (rc >= 0 && shown < n && (rc = db_next(rows, err)) == 1) {
         struct audit_row row;

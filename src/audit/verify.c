@@ -27,10 +27,9 @@ static void check_place(struct proof *p, const struct seal *prev, const struct s
         p->verdict.expired = s->count;
         return;
     }
-    if (s->kind != SEAL_ROWS || prev->id == INT64_MAX || s->id != prev->id + 1)
-        fault(p, "seal %lld: it stands behind seal %lld", (long long)s->id, (long long)prev->id);
-    if (s->first != seal_behind(prev) || s->last < s->first || memcmp(s->prev, prev->hash, SEAL_HASH) != 0)
-        fault(p, "seal %lld: it does not continue the seal before it", (long long)s->id);
+    if (s->kind != SEAL_ROWS || s->first != seal_behind(prev) || s->last < s->first ||
+        memcmp(s->prev, prev->hash, SEAL_HASH) != 0) /* its number is in its hash */
+        fault(p, "seal %lld: it does not continue seal %lld", (long long)s->id, (long long)prev->id);
 }
 
 static int check_rows(struct db_tx *tx, struct proof *p, const struct seal *s, struct err *err)

@@ -497,6 +497,89 @@ static void test_left_over(void **state)
     AEND(x);
 }
 
+/* ---- figures: BERTH_AUDIT_ROWS rows, in a release build ---- */
+struct load {
+    int64_t n, at;
+};
+static int add_load(struct db_tx *tx, void *arg, struct err *err)
+{
+    const struct load *l = arg;
+    int rc = 0;
+    for (int i = 0; rc >= 0 && i < 10000; i++) {
+        char object[64];
+        struct audit_row row = pull(rand() % 5000, object);
+        row.at = l->at + i;
+        row.account_id = rand() % 1000;
+        row.actor_id = rand() % 5000;
+        row.data = STR_LIT("{\"digest\":\"sha256:0123456789012345678901234567890123456789012345678901234567890123\"}");
+        rc = audit_tx_add(tx, &row, err);
+    }
+    return rc;
+}
+
+static void time_page(struct abox *x, const char *what, const struct audit_filter *f, struct seen *s)
+{
+    int64_t best = INT64_MAX;
+    for (int i = 0; i < 20; i++) {
+        *s = (struct seen){.f = f, .page = 100};
+        int64_t from = clock_mono();
+        ok(&x->b, db_read(x->b.db, page_once, s, &x->b.err));
+        int64_t us = clock_mono() - from;
+        best = us < best ? us : best;
+        if (i == 0)
+            print_message("%s: %d rows, first %lld us", what, s->n, (long long)us);
+    }
+    print_message(", best %lld us\n", (long long)best);
+}
+
+static void test_figures(void **state)
+{
+    const char *rows = getenv("BERTH_AUDIT_ROWS");
+    if (rows == NULL)
+        skip();
+    static const struct audit_options big = {.ring_bytes = 8 << 20, .loops = 1};
+    ASTART(x, &big);
+    struct seen *s = mem_zalloc(sizeof *s);
+    char object[64];
+    struct audit_row row = pull(7, object);
+    int64_t from = clock_mono(), us;
+    for (int i = 0; i < 1000000; i++)
+        audit_count(x.a, 0, &row);
+    print_message("count, alike: %lld ns each\n", (long long)(clock_mono() - from) / 1000);
+    from = clock_mono();
+    for (int i = 0; i < 30000; i++) {
+        row = pull(i, object);
+        audit_count(x.a, 0, &row);
+    }
+    print_message("count, all different: %lld ns each\n", (long long)(clock_mono() - from) / 30);
+    ok(&x.b, audit_flush(x.a, &x.b.err));
+    from = clock_mono();
+    for (struct load l = {.at = 1000}; l.n < atoll(rows); l.n += 10000, l.at += 10000)
+        ok(&x.b, db_write(x.b.db, add_load, &l, &x.b.err));
+    us = clock_mono() - from;
+    print_message("add: %.1f us a row\n", (double)us / (double)atoll(rows));
+    const struct audit_filter by_time = {.from = 500000, .to = 700000}, account = {.by = AUDIT_BY_ACCOUNT, .account_id = 77},
+        actor = {.by = AUDIT_BY_ACTOR, .actor_id = 77}, one = {.by = AUDIT_BY_OBJECT, .object = STR_LIT("acme/app:77")},
+        both = {.by = AUDIT_BY_ACTOR, .actor_id = 77, .has_account = true, .account_id = 77},
+        vain = {.action = STR_LIT("org."), .from = 1};
+    time_page(&x, "time", &by_time, s);
+    time_page(&x, "account", &account, s);
+    time_page(&x, "actor", &actor, s);
+    time_page(&x, "object", &one, s);
+    time_page(&x, "actor and account", &both, s);
+    time_page(&x, "action, none", &vain, s);
+    from = clock_mono();
+    ok(&x.b, audit_flush(x.a, &x.b.err));
+    us = clock_mono() - from;
+    print_message("seal: %.1f us a row\n", (double)us / (double)atoll(rows));
+    from = clock_mono();
+    assert_int_equal(verdict(&x, NULL, NULL), 0);
+    us = clock_mono() - from;
+    print_message("verify: %.1f us a row\n", (double)us / (double)atoll(rows));
+    free(s);
+    AEND(x);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "victim") == 0)
@@ -505,6 +588,7 @@ int main(int argc, char **argv)
         BOTH(test_search), BOTH(test_follow), BOTH(test_hostile), BOTH(test_plans),
         cmocka_unit_test(test_format), BOTH(test_export), BOTH(test_count), BOTH(test_overflow),
         BOTH(test_concurrent), SQLITE(test_thread), BOTH(test_kill), SQLITE(test_left_over),
+        BOTH(test_figures),
     };
     struct err err;
     if (secret_setup(&err) < 0)

@@ -287,6 +287,29 @@ static void test_anchor(void **state)
     AEND(x);
 }
 
+/* Two histories, each truly signed, spliced: the later half of one behind the other. */
+static void test_splice(void **state)
+{
+    ASTART(x, &small);
+    make_log(&x);
+    run(&x.b, "CREATE TABLE kept_seal AS SELECT * FROM audit_seal WHERE id = 4");
+    run(&x.b, "CREATE TABLE kept AS SELECT * FROM audit WHERE seq > 12");
+    run(&x.b, "DELETE FROM audit_seal WHERE id > 2");
+    run(&x.b, "DELETE FROM audit WHERE seq > 8");
+    run(&x.b, "UPDATE sqlite_sequence SET seq = 8 WHERE name = 'audit'");
+    drop_kept_anchor(&x);
+    abox_close(&x);
+    abox_open(&x, &small);
+    add_some(&x, SEAL_OF + 1);
+    run(&x.b, "DELETE FROM audit WHERE seq = 11");
+    ok(&x.b, audit_flush(x.a, &x.b.err));
+    assert_int_equal(verdict(&x, NULL, NULL), 0);
+    run(&x.b, "INSERT INTO audit_seal SELECT * FROM kept_seal");
+    run(&x.b, "INSERT INTO audit SELECT * FROM kept");
+    assert_int_equal(verdict(&x, NULL, NULL), 1);
+    AEND(x);
+}
+
 static void test_forged_anchor(void **state)
 {
     ASTART(x, &small);
@@ -408,11 +431,65 @@ static void test_keys(void **state)
     AEND(x);
 }
 
+/* ---- a backup ---- */
+struct dump {
+    struct buf text;
+    size_t at;
+};
+static int keep(void *arg, struct str line, struct err *err)
+{
+    struct dump *d = arg;
+    (void)err;
+    buf_str(&d->text, line);
+    buf_char(&d->text, '\n');
+    return 0;
+}
+static int give(void *arg, struct str *ret_line, struct err *err)
+{
+    struct dump *d = arg;
+    (void)err;
+    if (d->at >= d->text.n)
+        return 0;
+    const char *from = d->text.p + d->at;
+    *ret_line = (struct str){from, (size_t)((const char *)memchr(from, '\n', d->text.n - d->at) - from)};
+    d->at += ret_line->n + 1;
+    return 1;
+}
+
+/* Loaded into the other engine, where there is one, the log is the same to the byte, and goes on. */
+static void test_restored(void **state)
+{
+    ASTART(x, &small);
+    struct dump d = {.at = 0};
+    struct abox y = {0};
+    buf_init(&d.text, 16 << 20);
+    make_log(&x);
+    add_some(&x, 1);
+    ok(&x.b, db_dump(x.b.db, keep, &d, &x.b.err));
+    box_init(&y.b, !x.b.postgres && getenv("BERTH_TEST_DATABASE") != NULL);
+    ok(&y.b, db_load(y.b.dir, y.b.url, str_of(store_id(x.store)), give, &d, &y.b.err));
+    y.store = x.store;
+    audit_free(take(&x.a));
+    abox_open(&y, &small);
+    assert_int_equal(verdict(&y, NULL, NULL), 0);
+    add_some(&y, SEAL_OF);
+    ok(&y.b, audit_flush(y.a, &y.b.err));
+    struct audit_verdict v;
+    assert_int_equal(verdict(&y, NULL, &v), 0);
+    assert_int_equal(v.rows, SEALS * SEAL_OF + 1 + SEAL_OF);
+    y.store = NULL; /* x closes it */
+    AEND(y);
+    buf_release(&d.text);
+    AEND(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_tamper),  BOTH(test_tamper_committed), BOTH(test_anchor), SQLITE(test_forged_anchor),
+        BOTH(test_tamper),  BOTH(test_tamper_committed), BOTH(test_anchor), SQLITE(test_splice),
+        SQLITE(test_forged_anchor),
         BOTH(test_expire), BOTH(test_expire_refuses),   BOTH(test_keys),
+        BOTH(test_restored),
     };
     struct err err;
     if (secret_setup(&err) < 0)
