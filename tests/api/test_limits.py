@@ -209,16 +209,19 @@ def test_logins_in_line_hold_no_worker(new_hub):
     h = new_hub(env={"BERTH_WORKERS": "1", "BERTH_LOGIN_CONCURRENCY": "1", "BERTH_MAX_LOGINS_PER_ADDRESS": "0"})
     admin = h.admin()
     assert admin.get("/v2/").status == 200
-    line = [h.connect() for _ in range(48)]
-    for i, c in enumerate(line):
-        c.send(build("GET", "/v2/", [("Authorization", basic("admin", "wrong-%d" % i))]))
+
+    def stand_in_line(line, word):
+        for i, c in enumerate(line):
+            c.send(build("GET", "/v2/", [("Authorization", basic("admin", "%s-%d" % (word, i)))]))
+
+    line = [h.connect() for _ in range(60)]
+    stand_in_line(line, "wrong")
     admin.push_image("library/x", "t", layers=1)
     waiting = [c for c in line if not select.select([c.sock], [], [], 0)[0]]
-    assert len(waiting) > 10, len(waiting)
-    assert [c.answer().status for c in line] == [401] * 48
-    line += [h.connect() for _ in range(30)]
-    for i, c in enumerate(line):
-        c.send(build("GET", "/v2/", [("Authorization", basic("admin", "again-%d" % i))]))
+    assert waiting  # a worker that hashes would have come to the push last
+    assert [c.answer().status for c in line] == [401] * 60
+    line += [h.connect() for _ in range(240)]  # many more than are hashed while the rest is sent
+    stand_in_line(line, "again")
     got = [c.answer().status for c in line]
     assert set(got) == {401, 429} and got.count(401) >= 64, got  # 64 may wait
     for c in line:
