@@ -14,7 +14,7 @@ from suite import case, holds, layout_root, same, same_as_hub, same_layouts
 from world import ADDRESS, NAME
 
 UNKNOWN = "certificate|x509|unknown authority"
-LIMIT = 30
+LIMIT = 60
 
 
 class Authority:
