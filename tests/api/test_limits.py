@@ -83,14 +83,12 @@ def test_max_uploads_counts_what_outlived_a_restart(new_hub):
 
 def test_uploads_expire(new_hub):
     """With bytes and without: gone after upload_expiry, and what they held is free again."""
-    h = new_hub(env={"BERTH_UPLOAD_EXPIRY": "1s", "BERTH_MAX_UPLOADS_PER_USER": "2"})
+    h = new_hub(env={"BERTH_UPLOAD_EXPIRY": "3s", "BERTH_MAX_UPLOADS_PER_USER": "2"})
     c = h.admin()
     empty = c.start_upload("lab/x")
     full = c.patch(c.start_upload("lab/x"), body=b"abc" * 1000).get("Location")
-    for _ in range(300):  # asking for a session would keep it alive: the gauge tells
-        if h.metrics()["berth_uploads_open"] == 0:
-            break
-        time.sleep(0.1)
+    # Asking for a session would keep it alive: the gauge tells.
+    h.until(lambda: h.metrics()["berth_uploads_open"] == 0, "no open upload")
     for location in (empty, full):
         a = c.get(location)
         assert a.status == 404 and a.code == "BLOB_UPLOAD_UNKNOWN", a

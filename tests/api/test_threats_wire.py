@@ -169,11 +169,14 @@ def test_T29_trickled_heads_do_not_buy_time(new_hub):
 
 def test_T29_slow_bodies_and_slow_readers_hold_no_worker(new_hub):
     """More of them than workers; both kinds end by the least rate, the others are served at once."""
-    h = new_hub(env={"BERTH_WORKERS": "4", "BERTH_BODY_GRACE": "3s", "BERTH_BODY_MIN_RATE": "8M"})
+    h = new_hub(env={"BERTH_WORKERS": "4"})
     c = h.admin()
     d, doc = c.push_image("lab/x", "t")
     big = os.urandom(32 << 20)
     c.push_blob("lab/x", big)
+    h.extra.update(BERTH_BODY_GRACE="3s", BERTH_BODY_MIN_RATE="8M")  # from now on: that push may take its time
+    h.restart()
+    c.close()
     auth = [("Authorization", c.authorization(None))]
     held = []
     for i in range(20):
