@@ -5,11 +5,12 @@ PREFIX ?= /usr/local
 BUILD ?= build
 SECONDS_EACH ?= 60
 SHELL := /bin/bash
-.PHONY: help deps test-deps build run test conformance bench fuzz torture image install clean
+.PHONY: help deps test-deps build run test test-long conformance bench fuzz torture image install clean
 help:
 	@echo "make run          build and start the hub (DATA=$(DATA) LISTEN=$(LISTEN))"
 	@echo "make build        build/berth"
 	@echo "make test         every test that CI runs, with what it needs installed"
+	@echo "make test-long    what CI leaves out: cosign, the model for longer (an hour)"
 	@echo "make install      program, unit, man pages, completions (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR))"
 	@echo "make image        an OCI image of Berth, as an archive, without a network"
 	@echo "make conformance  OCI_CONFORMANCE=the tool's binary"
@@ -29,6 +30,8 @@ run: build
 	@exec $(BUILD)/berth serve --data "$(DATA)" --listen "$(LISTEN)" > >(tools/run-hints)
 test: test-deps
 	@tests/run
+test-long: test-deps
+	@tests/run long-clients long-model long-tsan
 conformance: build test-deps
 	@BERTH_BIN=$(CURDIR)/$(BUILD)/berth tests/conformance-tool "$(OCI_CONFORMANCE)"
 bench: build bench-deps

@@ -165,9 +165,13 @@ def debian_root(cache):
     root = os.path.join(cache, "debootstrap.%d" % os.getpid())
     mirror = os.environ.get("DEBIAN_MIRROR") or machine_mirror()
     try:
-        done = subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root, mirror], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, universal_newlines=True)
-        if done.returncode != 0:
+        for _ in range(3):  # a mirror may be away for a moment
+            done = subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root, mirror], stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, universal_newlines=True)
+            if done.returncode == 0:
+                break
+            shutil.rmtree(root, ignore_errors=True)
+        else:
             raise SystemExit("clients: debootstrap failed\n" + done.stdout[-3000:])
         part = path + ".part"
         subprocess.run(["tar", "-C", root, "--numeric-owner", "--sort=name", "--exclude=./var/cache/apt/archives/*.deb",

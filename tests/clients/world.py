@@ -12,7 +12,7 @@ NAME, ADDRESS = "hub.test", "198.51.100.7"  # RFC 6761 and RFC 5737; docker trus
 START_LIMIT = 60
 VERSIONS = [("docker", "--version"), ("dockerd", "--version"), ("podman", "--version"), ("buildah", "--version"),
             ("skopeo", "--version"), ("crane", "version"), ("regctl", "version", "--format", "{{.VCSTag}}"),
-            ("oras", "version"), ("helm", "version", "--short"), ("cosign", "version")]
+            ("oras", "version"), ("helm", "version", "--short")]
 
 
 def sh(*argv, **kw):
@@ -83,8 +83,8 @@ class Dockerd:
 
 
 class World:
-    def __init__(self, work, cache):
-        self.work, self.cache = work, cache
+    def __init__(self, work, cache, cosign):
+        self.work, self.cache, self.cosign = work, cache, cosign
         self.env = {"PATH": os.path.join(cache, "bin") + ":" + PATH, "LANG": "C.UTF-8"}
         self.storage_driver = "overlay" if overlay_works(work) else "vfs"
         self.hubs, self.dockerd, self.images, self.lanes = [], None, None, {}
@@ -92,7 +92,7 @@ class World:
 
     def versions(self):
         said = []
-        for argv in VERSIONS:
+        for argv in VERSIONS + [("cosign", "version")] * self.cosign:
             done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
                                   env=dict(self.env, HOME=self.work))
             holds(done.returncode == 0, "%s does not run: %s" % (argv[0], done.stdout))
@@ -120,7 +120,7 @@ class World:
         """What runs one after the other, and what beside it; the first group is the longest."""
         return [[self.lane(n) for n in ("docker", "buildah", "damage")],
                 [self.lane(n) for n in ("podman", "skopeo", "tls", "nginx")],
-                [self.lane(n) for n in ("crane", "regctl", "oras", "helm", "cosign", "postgresql")]]
+                [self.lane(n) for n in ("crane", "regctl", "oras", "helm") + ("cosign",) * self.cosign + ("postgresql",)]]
 
     def finish(self, result):
         """Collect what was deleted, hash what is left, look at what the clients kept, read the counters."""

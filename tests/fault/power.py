@@ -84,7 +84,7 @@ class Server:
 def stop_postgres(pid):
     """Immediately: what a cut leaves is what is on the disk."""
     os.kill(pid, signal.SIGQUIT)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             with open("/proc/%d/stat" % pid) as f:
@@ -182,7 +182,7 @@ class Scene:
         crew = Crew(crew)
         crew.run()
         wal = os.path.join(target.hub.data, "berth.db-wal")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while time.monotonic() < end and self.db == "sqlite" and os.path.getsize(wal) < WAL_FULL:
             time.sleep(0.01)
         crew.halt()
@@ -217,7 +217,7 @@ class Scene:
         silent.wire.close()
 
     def quarantine(self, w, want):
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
                 if w.wire.request("GET", "/v2/w/gc/blobs/" + want, "w/gc").status == 404:

@@ -31,7 +31,7 @@ def tool(name):
 
 
 def wait_mount(path):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not os.path.ismount(path):
         assert time.monotonic() < end, "no mount on " + path
         time.sleep(0.005)
@@ -39,7 +39,7 @@ def wait_mount(path):
 
 def mount_image(options, path, where):
     """A free loop device may be taken by somebody else between the look and the use: then again."""
-    for attempt in range(20):
+    for attempt in range(100):
         done = subprocess.run(["mount", "-o", "loop," + options, path, where], stderr=subprocess.PIPE,
                               universal_newlines=True)
         if done.returncode == 0:
@@ -119,7 +119,7 @@ class Disk(Volume):
         os.close(self.mark_fd)
         sh("umount", self.work)
         sh("losetup", "-d", self.loop)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while self.loop + ":" in sh("losetup", "-a") and time.monotonic() < end:
             time.sleep(0.01)
         self.end_daemon()

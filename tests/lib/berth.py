@@ -6,6 +6,7 @@ be JSON lines only, free of sanitizer reports and of every secret that the test 
 import atexit
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -34,9 +35,17 @@ def binary():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports that connections leave from, so that it is still free when a hub starts again on it."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        beyond = int(f.read().split()[0])
+    while True:
+        with socket.socket() as s:
+            port = random.randrange(10000, max(beyond, 20000))
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Postgres:

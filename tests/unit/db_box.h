@@ -5,6 +5,7 @@
 #define UNIT_DB_BOX_H
 #include "db/db_int.h"
 #include "base/metric.h"
+#include "memory.h"
 
 #include <libpq-fe.h>
 #include <setjmp.h>
@@ -57,7 +58,7 @@ static inline void box_init(struct box *b, bool postgres)
 {
     memset(b, 0, sizeof *b);
     b->postgres = postgres;
-    strcpy(b->dir, "/tmp/berth-test-db-XXXXXX");
+    (void)snprintf(b->dir, sizeof b->dir, "%s/berth-test-db-XXXXXX", memory_dir());
     assert_non_null(mkdtemp(b->dir));
     if (!postgres)
         return;

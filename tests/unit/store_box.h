@@ -4,6 +4,7 @@
 #include "base/metric.h"
 #include "crypt/hash.h"
 #include "crypt/secret.h"
+#include "memory.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -147,7 +148,7 @@ UNUSED static int set_up_at(const char *tmp)
 UNUSED static int set_up(void **state)
 {
     (void)state;
-    return set_up_at(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    return set_up_at(memory_dir());
 }
 
 UNUSED static int set_up_on_disk(void **state)

@@ -1,5 +1,6 @@
 /* See upkeep_box.h. */
 #include "upkeep_box.h"
+#include "memory.h"
 
 #include <libpq-fe.h>
 #include <stdatomic.h>
@@ -69,7 +70,7 @@ void box_init(struct box *b)
 {
     static int count;
     memset(b, 0, sizeof *b);
-    strcpy(b->dir, "/tmp/berth-test-gc-XXXXXX");
+    (void)snprintf(b->dir, sizeof b->dir, "%s/berth-test-gc-XXXXXX", memory_dir());
     assert_non_null(mkdtemp(b->dir));
     if (getenv("BERTH_TEST_DATABASE")) {
         (void)snprintf(b->schema, sizeof b->schema, "berth_gc_%d_%d", (int)getpid(), ++count);
