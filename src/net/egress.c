@@ -2,21 +2,24 @@
 #include "net/net_int.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* An IPv4 network is kept as the IPv6 network ::ffff:a.b.c.d/96+n: one comparison for both. */
 struct network {
     uint8_t addr[16];
     unsigned bits;
 };
-enum { ALLOW_MAX = 256 };
+enum { ALLOW_MAX = 256, TRUSTED_MAX = 4 << 20 };
 struct net {
     struct network nets[ALLOW_MAX];
     char *hosts[ALLOW_MAX];
     size_t n_nets, n_hosts;
     char *ca_file;
+    struct buf trusted; /* PEM: the system's authorities and those of ca_file */
 };
 
 /* The IANA special-purpose registries, and the metadata services of clouds that lie outside of them.
@@ -195,6 +198,18 @@ static int allow_one(struct net *n, struct str one, struct err *err)
     return 0;
 }
 
+static bool read_pem(struct buf *b, const char *path)
+{
+    char piece[8192];
+    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    size_t before = b->n;
+    ssize_t n = -1;
+    while (fd >= 0 && (n = read(fd, piece, sizeof piece)) > 0)
+        buf_add(b, piece, (size_t)n);
+    buf_char(b, '\n');
+    return n == 0 && !b->overflow && memmem(b->p + before, b->n - before, "-----BEGIN", 10) != NULL;
+}
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void start(void)
 {
@@ -208,6 +223,12 @@ int net_new(struct net **ret, const char *allow, const char *ca_file, struct err
     struct net *n = mem_zalloc(sizeof *n);
     pthread_once(&once, start);
     n->ca_file = mem_strdup(ca_file);
+    buf_init(&n->trusted, TRUSTED_MAX);
+    read_pem(&n->trusted, NET_SYSTEM_CA); /* without it TLS trusts ca_file only, or nobody */
+    if (ca_file[0] != '\0' && !read_pem(&n->trusted, ca_file)) {
+        net_free(n);
+        return err_set(err, ERR_USAGE, "egress_ca: \"%s\" cannot be read or holds no certificate", ca_file);
+    }
     while (rest.n != 0 && str_split(&rest, ',', &one)) {
         int rc = allow_one(n, str_trim(one), err);
         if (rc < 0) {
@@ -223,8 +244,10 @@ void net_free(struct net *n)
 {
     for (size_t i = 0; n != NULL && i < n->n_hosts; i++)
         free(n->hosts[i]);
-    if (n != NULL)
+    if (n != NULL) {
         free(n->ca_file);
+        buf_release(&n->trusted);
+    }
     free(n);
 }
 
@@ -281,9 +304,9 @@ int net_dial_open(struct net_dial *d, const struct net *n, const struct net_end 
     curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-    curl_easy_setopt(c, CURLOPT_CAPATH, "/etc/ssl/certs");
-    if (n->ca_file[0] != '\0')
-        curl_easy_setopt(c, CURLOPT_CAINFO, n->ca_file);
+    struct curl_blob trusted = {n->trusted.p, n->trusted.n, CURL_BLOB_NOCOPY};
+    if (trusted.len != 0)
+        curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &trusted);
     curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_checked);
     curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, d);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, d->text);

@@ -155,7 +155,7 @@ static int set_options(struct session *s)
     Sockbuf *sb = NULL;
     ber_len_t most = ANSWER_MAX;
     if (ca[0] == '\0')
-        ca = "/etc/ssl/certs/ca-certificates.crt";
+        ca = NET_SYSTEM_CA;
     int rc = 0;
     rc |= ldap_set_option(s->ld, LDAP_OPT_PROTOCOL_VERSION, &version);
     rc |= ldap_set_option(s->ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);

@@ -154,6 +154,10 @@ def test_allow_list(authority, canaries, resolver):
         got = n("rules", allow=bad, ca="")
         assert got["rc"] == "USAGE" and "egress_allow" in got["error"], (bad, got)
         n("rules", allow="", ca="")
+    for bad in ("/nowhere.pem", "/etc/hostname", "/"):
+        got = n("rules", allow="", ca=bad)
+        assert got["rc"] == "USAGE" and "egress_ca" in got["error"], (bad, got)
+        n("rules", allow="", ca="")
     n.close()
 
 
