@@ -464,7 +464,8 @@ static int find_groups(struct session *s, struct ldap_user *u, struct err *err)
     for (int level = 0; c->groups != NET_LDAP_NO_GROUPS && level <= c->depth && rc == 0; level++) {
         rc = c->groups == NET_LDAP_SEARCH ? level_by_search(s, u, from, to, err)
                                           : level_by_attribute(s, u, from, to, err);
-        from = to, to = u->n_groups;
+        from = to;
+        to = u->n_groups;
         if (from == to)
             break;
     }

@@ -64,6 +64,20 @@ def test_forms_of_private_ends(call, canaries, resolver, site):
     assert wrong == [] and canaries.count() == []
 
 
+def test_settings_are_checked_before_they_are_stored(call):
+    """The form, the port and a literal address are judged without a connection."""
+    for url in ("https://127.0.0.1/", "https://[::1]/", "https://10.9.8.7:8443/", "https://169.254.169.254/", "http://good.test/",
+                "https://good.test:25/", "ldaps://good.test/", "smtps://good.test/", "https://[fd00::8]/"):
+        assert call("check", url=url, who="tenant", plain=True)["rc"] in ("DENIED", "INVALID"), url
+    got = call("check", url="https://Good.Test:8443/x?y", who="tenant")
+    assert (got["rc"], got["host"], got["port"]) == ("OK", "good.test", 8443)
+    assert call("check", url="https://10.9.8.7/", who="operator")["rc"] == "OK"
+    assert call("check", url="https://169.254.169.254/", who="operator")["rc"] == "DENIED"
+    for kind, url, rc in ((1, "smtp://mail.test", "OK"), (2, "ldap://ldap.test", "OK"), (3, "syslogs://log.test", "OK"),
+                          (3, "syslog://log.test", "DENIED"), (1, "ldap://ldap.test", "INVALID"), (2, "ldap://ldap.test/dc=x", "INVALID")):
+        assert call("check", url=url, who="operator", kind=kind)["rc"] == rc, url
+
+
 def test_canaries_sing(call, canaries):
     """The control: what the operator configures may be private, and then the canaries hear it."""
     canaries.count()
