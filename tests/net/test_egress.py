@@ -69,6 +69,7 @@ def test_settings_are_checked_before_they_are_stored(call):
     for url in ("https://127.0.0.1/", "https://[::1]/", "https://10.9.8.7:8443/", "https://169.254.169.254/", "http://good.test/",
                 "https://good.test:25/", "ldaps://good.test/", "smtps://good.test/", "https://[fd00::8]/"):
         assert call("check", url=url, who="tenant", plain=True)["rc"] in ("DENIED", "INVALID"), url
+    assert "user name" in call("check", url="https://u:p@good.test/", who="tenant")["error"]
     got = call("check", url="https://Good.Test:8443/x?y", who="tenant")
     assert (got["rc"], got["host"], got["port"]) == ("OK", "good.test", 8443)
     assert call("check", url="https://10.9.8.7/", who="operator")["rc"] == "OK"
