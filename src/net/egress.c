@@ -2,25 +2,25 @@
 #include "net/net_int.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* An IPv4 network is kept as the IPv6 network ::ffff:a.b.c.d/96+n: one comparison for both. */
 struct network {
     uint8_t addr[16];
     unsigned bits;
 };
-enum { ALLOW_MAX = 256, TRUSTED_MAX = 4 << 20 };
+enum { ALLOW_MAX = 256 };
 struct net {
     struct network nets[ALLOW_MAX];
     char *hosts[ALLOW_MAX];
     size_t n_nets, n_hosts;
     char *ca_file;
-    struct buf trusted; /* PEM: the system's authorities and those of ca_file */
+    X509_STORE *trusted; /* the system's authorities and those of ca_file */
 };
 
 /* The IANA special-purpose registries, and the metadata services of clouds that lie outside of them.
@@ -199,18 +199,6 @@ static int allow_one(struct net *n, struct str one, struct err *err)
     return 0;
 }
 
-static bool read_pem(struct buf *b, const char *path)
-{
-    char piece[8192];
-    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    size_t before = b->n;
-    ssize_t n = -1;
-    while (fd >= 0 && (n = read(fd, piece, sizeof piece)) > 0)
-        buf_add(b, piece, (size_t)n);
-    buf_char(b, '\n');
-    return n == 0 && !b->overflow && memmem(b->p + before, b->n - before, "-----BEGIN", 10) != NULL;
-}
-
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void start(void)
 {
@@ -225,18 +213,22 @@ int net_new(struct net **ret, const char *allow, const char *ca_file, struct err
     struct net *n = mem_zalloc(sizeof *n);
     pthread_once(&once, start);
     n->ca_file = mem_strdup(ca_file);
-    buf_init(&n->trusted, TRUSTED_MAX);
-    read_pem(&n->trusted, NET_SYSTEM_CA); /* without it TLS trusts ca_file only, or nobody */
-    if (ca_file[0] != '\0' && !read_pem(&n->trusted, ca_file)) {
-        net_free(n);
-        return err_set(err, ERR_USAGE, "egress_ca: \"%s\" cannot be read or holds no certificate", ca_file);
-    }
     while (rest.n != 0 && str_split(&rest, ',', &one)) {
         int rc = allow_one(n, str_trim(one), err);
         if (rc < 0) {
             net_free(n);
             return rc;
         }
+    }
+    n->trusted = X509_STORE_new();
+    BUG_ON(n->trusted == NULL);
+    bool good = ca_file[0] == '\0' || X509_STORE_load_file(n->trusted, ca_file) == 1;
+    if (good) /* without the system's, TLS trusts ca_file only, or nobody */
+        X509_STORE_load_file(n->trusted, NET_SYSTEM_CA);
+    ERR_clear_error();
+    if (!good) {
+        net_free(n);
+        return err_set(err, ERR_USAGE, "egress_ca: \"%s\" cannot be read or holds no certificate", ca_file);
     }
     *ret = n;
     return 0;
@@ -248,7 +240,7 @@ void net_free(struct net *n)
         free(n->hosts[i]);
     if (n != NULL) {
         free(n->ca_file);
-        buf_release(&n->trusted);
+        X509_STORE_free(n->trusted);
     }
     free(n);
 }
@@ -264,6 +256,14 @@ static curl_socket_t open_checked(void *arg, curlsocktype purpose, struct curl_s
     if (d->refused.code != 0 || net_judge(d->net, d->end->who, d->url.host, &a->addr, &d->refused) < 0)
         return CURL_SOCKET_BAD;
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+static CURLcode trust(CURL *c, void *ctx, void *arg)
+{
+    const struct net_dial *d = arg;
+    (void)c;
+    SSL_CTX_set1_cert_store(ctx, d->net->trusted);
+    return CURLE_OK;
 }
 
 static void set_url(struct net_dial *d)
@@ -306,9 +306,10 @@ int net_dial_open(struct net_dial *d, const struct net *n, const struct net_end 
     curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-    struct curl_blob trusted = {n->trusted.p, n->trusted.n, CURL_BLOB_NOCOPY};
-    if (trusted.len != 0)
-        curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &trusted);
+    curl_easy_setopt(c, CURLOPT_CAINFO, NULL); /* read once, not at each call: trust */
+    curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, trust);
+    curl_easy_setopt(c, CURLOPT_SSL_CTX_DATA, d);
     curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_checked);
     curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, d);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, d->text);
