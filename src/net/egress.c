@@ -3,7 +3,10 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 /* An IPv4 network is kept as the IPv6 network ::ffff:a.b.c.d/96+n: one comparison for both. */
@@ -17,6 +20,7 @@ struct net {
     char *hosts[ALLOW_MAX];
     size_t n_nets, n_hosts;
     char *ca_file;
+    X509_STORE *trusted; /* the system's authorities and those of ca_file */
 };
 
 /* The IANA special-purpose registries, and the metadata services of clouds that lie outside of them.
@@ -199,6 +203,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void start(void)
 {
     BUG_ON(curl_global_init(CURL_GLOBAL_DEFAULT) != 0);
+    (void)signal(SIGPIPE, SIG_IGN); /* an end that hangs up is an error, not our end */
     setenv("LDAPNOINIT", "1", 1); /* no ldap.conf, .ldaprc or LDAP* variable changes what ldap.c says */
 }
 
@@ -215,6 +220,16 @@ int net_new(struct net **ret, const char *allow, const char *ca_file, struct err
             return rc;
         }
     }
+    n->trusted = X509_STORE_new();
+    BUG_ON(n->trusted == NULL);
+    bool good = ca_file[0] == '\0' || X509_STORE_load_file(n->trusted, ca_file) == 1;
+    if (good) /* without the system's, TLS trusts ca_file only, or nobody */
+        X509_STORE_load_file(n->trusted, NET_SYSTEM_CA);
+    ERR_clear_error();
+    if (!good) {
+        net_free(n);
+        return err_set(err, ERR_USAGE, "egress_ca: \"%s\" cannot be read or holds no certificate", ca_file);
+    }
     *ret = n;
     return 0;
 }
@@ -223,8 +238,10 @@ void net_free(struct net *n)
 {
     for (size_t i = 0; n != NULL && i < n->n_hosts; i++)
         free(n->hosts[i]);
-    if (n != NULL)
+    if (n != NULL) {
         free(n->ca_file);
+        X509_STORE_free(n->trusted);
+    }
     free(n);
 }
 
@@ -239,6 +256,14 @@ static curl_socket_t open_checked(void *arg, curlsocktype purpose, struct curl_s
     if (d->refused.code != 0 || net_judge(d->net, d->end->who, d->url.host, &a->addr, &d->refused) < 0)
         return CURL_SOCKET_BAD;
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+static CURLcode trust(CURL *c, void *ctx, void *arg)
+{
+    const struct net_dial *d = arg;
+    (void)c;
+    SSL_CTX_set1_cert_store(ctx, d->net->trusted);
+    return CURLE_OK;
 }
 
 static void set_url(struct net_dial *d)
@@ -268,7 +293,7 @@ int net_dial_open(struct net_dial *d, const struct net *n, const struct net_end 
     if (rc < 0)
         return rc;
     CURL *c = d->curl = curl_easy_init();
-    BUG_ON(c == NULL);
+    BUG_ON(c == NULL || timeout < 1000); /* 0 would be for ever */
     set_url(d);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https,smtp,smtps");
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
@@ -281,9 +306,10 @@ int net_dial_open(struct net_dial *d, const struct net *n, const struct net_end 
     curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-    curl_easy_setopt(c, CURLOPT_CAPATH, "/etc/ssl/certs");
-    if (n->ca_file[0] != '\0')
-        curl_easy_setopt(c, CURLOPT_CAINFO, n->ca_file);
+    curl_easy_setopt(c, CURLOPT_CAINFO, NULL); /* read once, not at each call: trust */
+    curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, trust);
+    curl_easy_setopt(c, CURLOPT_SSL_CTX_DATA, d);
     curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_checked);
     curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, d);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, d->text);

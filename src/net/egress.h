@@ -21,8 +21,9 @@
 
 /* Rules and trust; never changes after net_new, so any thread may use it. */
 struct net;
-/* allow: "host or CIDR[,...]" ("" none). ca_file: PEM file trusted beside the system's authorities ("" none);
- * read at each connection. ERR_USAGE names the wrong entry. Call it while the process has one thread. */
+/* allow: "host or CIDR[,...]" ("" none). ca_file: PEM file trusted beside the system's authorities ("" none), read now.
+ * ERR_USAGE names the wrong entry. Call it while the process has one thread:
+ * it sets LDAPNOINIT and ignores SIGPIPE. */
 int net_new(struct net **ret, const char *allow, const char *ca_file, struct err *err);
 void net_free(struct net *n);
 

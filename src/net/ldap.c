@@ -1,13 +1,17 @@
 /* LDAP logins over libldap; see ldap.h. */
 #include "net/ldap.h"
+#include "base/clock.h"
 #include "net/net_int.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ldap.h>
 #include <openldap.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <strings.h>
+#include <unistd.h>
 
 enum { PAGE = 500, FILTER_MAX = 1 << 20, VALUE_MAX = 4096, DEPTH_MAX = 32, ANSWER_MAX = 8 << 20 };
 
@@ -18,6 +22,7 @@ struct session {
     struct arena *arena;
     struct buf *told; /* or NULL */
     LDAP *ld;
+    int64_t until;    /* monotonic end of this step */
 };
 
 static void tell(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -58,27 +63,82 @@ static int failed(struct session *s, int rc, const char *what, struct err *err)
     return err_set(err, code, "%s", e.text);
 }
 
-static struct timeval step_time(const struct session *s)
+static struct timeval step_time(struct session *s)
 {
+    s->until = clock_mono() + s->cfg->timeout;
     return (struct timeval){s->cfg->timeout / 1000000, s->cfg->timeout % 1000000};
 }
+
+/* --- the bottom of libldap's stack of input and output. libldap's own spins or hangs on a server that falls silent
+ * within a TLS handshake or an answer; ours waits, no longer than the step may last. */
+static bool wait_ready(Sockbuf_IO_Desc *d, ber_socket_t *fd, short events)
+{
+    struct session *s = d->sbiod_pvt;
+    ber_sockbuf_ctrl(d->sbiod_sb, LBER_SB_OPT_GET_FD, fd);
+    for (;;) {
+        int64_t left = s->until - clock_mono();
+        struct pollfd p = {*fd, events, 0};
+        int n = left <= 0 ? 0 : poll(&p, 1, (int)(left / 1000) + 1);
+        if (n > 0)
+            return true;
+        if (n < 0 && errno == EINTR)
+            continue;
+        errno = ETIMEDOUT; /* not EAGAIN, on which they would try again */
+        return false;
+    }
+}
+
+static ber_slen_t wire_read(Sockbuf_IO_Desc *d, void *p, ber_len_t n)
+{
+    ber_socket_t fd;
+    return wait_ready(d, &fd, POLLIN) ? recv(fd, p, n, 0) : -1;
+}
+
+static ber_slen_t wire_write(Sockbuf_IO_Desc *d, void *p, ber_len_t n)
+{
+    ber_socket_t fd;
+    return wait_ready(d, &fd, POLLOUT) ? send(fd, p, n, MSG_NOSIGNAL) : -1;
+}
+
+static int wire_setup(Sockbuf_IO_Desc *d, void *arg)
+{
+    d->sbiod_pvt = arg;
+    return 0;
+}
+
+static int wire_ctrl(Sockbuf_IO_Desc *d, int opt, void *arg)
+{
+    (void)d, (void)opt, (void)arg;
+    return 0;
+}
+
+static int wire_remove(Sockbuf_IO_Desc *d)
+{
+    (void)d;
+    return 0;
+}
+
+static int wire_close(Sockbuf_IO_Desc *d)
+{
+    ber_socket_t fd;
+    ber_sockbuf_ctrl(d->sbiod_sb, LBER_SB_OPT_GET_FD, &fd);
+    return close(fd);
+}
+
+static Sockbuf_IO wire = {wire_setup, wire_remove, wire_ctrl, wire_read, wire_write, wire_close};
 
 /* The connection is made by the one door (egress.c), then handed to libldap. */
 static int connect_fd(struct session *s, struct net_url *url, int *ret, struct err *err)
 {
     struct net_dial d;
     curl_socket_t fd = CURL_SOCKET_BAD;
-    struct timeval t = step_time(s);
     int rc = net_dial_open(&d, s->net, s->end, NET_LDAP, s->cfg->timeout, err);
     if (rc < 0)
         return rc;
     if ((rc = net_dial_connect(&d, err)) == 0) {
         curl_easy_getinfo(d.curl, CURLINFO_ACTIVESOCKET, &fd);
         *ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        /* Blocking with a limit: libldap polls with its own time-outs, and half an answer cannot hold it. */
-        if (*ret < 0 || fcntl(*ret, F_SETFL, fcntl(*ret, F_GETFL) & ~O_NONBLOCK) < 0 ||
-            setsockopt(*ret, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) < 0 ||
-            setsockopt(*ret, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t) < 0)
+        if (*ret < 0)
             rc = err_sys(err, ERR_IO, "%s: cannot use the socket", s->end->url);
         *url = d.url;
     }
@@ -95,7 +155,7 @@ static int set_options(struct session *s)
     Sockbuf *sb = NULL;
     ber_len_t most = ANSWER_MAX;
     if (ca[0] == '\0')
-        ca = "/etc/ssl/certs/ca-certificates.crt";
+        ca = NET_SYSTEM_CA;
     int rc = 0;
     rc |= ldap_set_option(s->ld, LDAP_OPT_PROTOCOL_VERSION, &version);
     rc |= ldap_set_option(s->ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
@@ -114,9 +174,18 @@ static int set_options(struct session *s)
 
 static void hang_up(struct session *s)
 {
+    step_time(s);
     if (s->ld != NULL)
         ldap_unbind_ext_s(s->ld, NULL, NULL);
     s->ld = NULL;
+}
+
+static int put_wire(struct session *s)
+{
+    Sockbuf *sb = NULL;
+    if (ldap_get_option(s->ld, LDAP_OPT_SOCKBUF, &sb) != 0 || sb == NULL)
+        return LDAP_LOCAL_ERROR;
+    return ber_sockbuf_add_io(sb, &wire, LBER_SBIOD_LEVEL_PROVIDER, s);
 }
 
 static int connect_to(struct session *s, struct err *err)
@@ -128,10 +197,12 @@ static int connect_to(struct session *s, struct err *err)
     if (rc < 0)
         return rc;
     snprintf(text, sizeof text, url.v6 ? "%s://[%s]:%u" : "%s://%s:%u", url.scheme, url.host, (unsigned)url.port);
-    rc = ldap_init_fd(fd, LDAP_PROTO_TCP, text, &s->ld);
+    rc = ldap_init_fd(fd, LDAP_PROTO_EXT, text, &s->ld);
+    if (rc == 0)
+        rc = put_wire(s);
     if (rc != 0)
         return failed(s, rc, "start", err);
-    fd = -1; /* libldap's now */
+    fd = -1; /* closed by wire_close */
     tell(s, "ok: connected to %s", text);
     rc = set_options(s);
     if (rc == 0 && url.tls)
@@ -149,6 +220,7 @@ static int bind_as(struct session *s, const char *dn, struct str password)
     char bytes[VALUE_MAX];
     memcpy(bytes, password.n != 0 ? password.p : "", password.n);
     struct berval b = {password.n, bytes};
+    step_time(s);
     int rc = ldap_sasl_bind_s(s->ld, dn, LDAP_SASL_SIMPLE, &b, NULL, NULL, NULL);
     explicit_bzero(bytes, password.n);
     return rc;
@@ -392,7 +464,8 @@ static int find_groups(struct session *s, struct ldap_user *u, struct err *err)
     for (int level = 0; c->groups != NET_LDAP_NO_GROUPS && level <= c->depth && rc == 0; level++) {
         rc = c->groups == NET_LDAP_SEARCH ? level_by_search(s, u, from, to, err)
                                           : level_by_attribute(s, u, from, to, err);
-        from = to, to = u->n_groups;
+        from = to;
+        to = u->n_groups;
         if (from == to)
             break;
     }

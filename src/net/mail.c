@@ -4,11 +4,11 @@
 #include "net/mail.h"
 #include "net/net_int.h"
 
-enum { SAID_MAX = 256, HEADER_MAX = 8192, WORD_BYTES = 45 /* 60 of base64, 72 with =?UTF-8?B?...?= */ };
+enum { SAID_MAX = 256, HEADER_MAX = 8192, WORD_BYTES = 39 /* 52 of base64; with =?UTF-8?B??= and a header name below 76 */ };
 
 struct talk {
     struct net_dial dial;
-    char said[SAID_MAX]; /* the server's last answer */
+    char said[SAID_MAX]; /* the server's last refusal (4xx, 5xx) */
 };
 
 static bool dot_atom(struct str s, const char *extra)
@@ -182,7 +182,7 @@ static int on_debug(CURL *c, curl_infotype type, char *p, size_t n, void *arg)
 {
     struct talk *t = arg;
     (void)c;
-    if (type == CURLINFO_HEADER_IN) {
+    if (type == CURLINFO_HEADER_IN && n != 0 && (p[0] == '4' || p[0] == '5')) {
         while (n != 0 && (p[n - 1] == '\r' || p[n - 1] == '\n'))
             n--;
         text_copy(t->said, sizeof t->said, (struct str){p, n});
@@ -204,7 +204,7 @@ static int refused(struct talk *t, struct err *err)
     if (login)
         return err_set(err, ERR_UNAUTHORIZED, "%s://%s:%u: the server refuses the user or the password (%ld)",
                        t->dial.url.scheme, t->dial.url.host, (unsigned)t->dial.url.port, status);
-    bool said = rc == ERR_UNAVAILABLE && t->said[0] >= '4' && t->said[0] <= '5';
+    bool said = rc == ERR_UNAVAILABLE && t->said[0] != '\0';
     return err_set(err, said && t->said[0] == '5' ? ERR_DENIED : rc, "%s%s%s%s", e.text,
                    said ? "; the server said: \"" : "", said ? t->said : "", said ? "\"" : "");
 }

@@ -6,6 +6,8 @@
 #include <curl/curl.h>
 #include <sys/socket.h>
 
+#define NET_SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
+
 struct net_dial {
     const struct net *net;
     const struct net_end *end;

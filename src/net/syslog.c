@@ -36,7 +36,10 @@ int net_syslog_new(struct net_syslog **ret, const struct net *n, const struct ne
     if (cfg->facility < 0 || cfg->facility > 23)
         return err_set(err, ERR_INVALID, "a syslog facility is a number from 0 to 23");
     struct net_syslog *s = mem_zalloc(sizeof *s);
-    s->net = n, s->end = cfg->end, s->facility = cfg->facility, s->timeout = cfg->timeout;
+    s->net = n;
+    s->end = cfg->end;
+    s->facility = cfg->facility;
+    s->timeout = cfg->timeout;
     s->end.url = s->url = mem_strdup(cfg->end.url);
     token(s->hostname, sizeof s->hostname, cfg->hostname);
     token(s->app, sizeof s->app, cfg->app);

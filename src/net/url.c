@@ -132,7 +132,9 @@ int net_url_parse(struct str url, struct net_url *ret, struct err *err)
     size_t n = 0;
     while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?')
         n++;
-    u.kind = s->kind, u.tls = s->tls, u.port = s->port;
+    u.kind = s->kind;
+    u.tls = s->tls;
+    u.port = s->port;
     text_copy(u.scheme, sizeof u.scheme, str_of(s->name));
     u.path = (struct str){rest.p + n, rest.n - n};
     int rc = authority_of((struct str){rest.p, n}, &u, err);

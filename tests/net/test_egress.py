@@ -64,6 +64,23 @@ def test_forms_of_private_ends(call, canaries, resolver, site):
     assert wrong == [] and canaries.count() == []
 
 
+def test_settings_are_checked_before_they_are_stored(call):
+    """The form, the port and a literal address are judged without a connection."""
+    for url in ("https://127.0.0.1/", "https://[::1]/", "https://10.9.8.7:8443/", "https://169.254.169.254/", "http://good.test/",
+                "https://good.test:25/", "ldaps://good.test/", "smtps://good.test/", "https://[fd00::8]/"):
+        assert call("check", url=url, who="tenant", plain=True)["rc"] in ("DENIED", "INVALID"), url
+    assert "user name" in call("check", url="https://u:p@good.test/", who="tenant")["error"]
+    for host in spellings(PUBLIC)[1:13]: # also of a public address only the plain spelling is one
+        assert call("check", url="https://%s/" % host, who="operator")["rc"] == "INVALID", host
+    got = call("check", url="https://Good.Test:8443/x?y", who="tenant")
+    assert (got["rc"], got["host"], got["port"]) == ("OK", "good.test", 8443)
+    assert call("check", url="https://10.9.8.7/", who="operator")["rc"] == "OK"
+    assert call("check", url="https://169.254.169.254/", who="operator")["rc"] == "DENIED"
+    for kind, url, rc in ((1, "smtp://mail.test", "OK"), (2, "ldap://ldap.test", "OK"), (3, "syslogs://log.test", "OK"),
+                          (3, "syslog://log.test", "DENIED"), (1, "ldap://ldap.test", "INVALID"), (2, "ldap://ldap.test/dc=x", "INVALID")):
+        assert call("check", url=url, who="operator", kind=kind)["rc"] == rc, url
+
+
 def test_canaries_sing(call, canaries):
     """The control: what the operator configures may be private, and then the canaries hear it."""
     canaries.count()
@@ -153,7 +170,9 @@ def test_allow_list(authority, canaries, resolver):
     for bad in ("10.0.0.0/33", "10.0.0/8", "x y", "https://a.test", "a.test:443", "::/129", ",", "a.test/8", "1.2.3"):
         got = n("rules", allow=bad, ca="")
         assert got["rc"] == "USAGE" and "egress_allow" in got["error"], (bad, got)
-        n("rules", allow="", ca="")
+    for bad in ("/nowhere.pem", "/etc/hostname", "/"):
+        got = n("rules", allow="", ca=bad)
+        assert got["rc"] == "USAGE" and "egress_ca" in got["error"], (bad, got)
     n.close()
 
 
