@@ -1,4 +1,6 @@
 """Start, signals, readiness, one server to a data directory."""
+import json
+import lzma
 import os
 import re
 import signal
@@ -6,6 +8,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import tarfile
 import time
 
 import pytest
@@ -325,15 +328,49 @@ def test_a_wrong_database_costs_nothing(db, make_hub):
     assert other.admin().pull("library/y", "t")
 
 
-def test_a_database_of_an_older_schema_comes_up(db, make_hub):
-    h = make_hub(db)
-    h.admin().push_image("library/x", "t")
-    h.stop()
-    sql(h, "DROP TABLE store")
-    sql(h, "DELETE FROM schema_version WHERE version = 2")
-    h.start()
-    assert h.admin().pull("library/x", "t")
+# Made by the program of schema 2, commit 02d8ca7: users admin, ann and gone (removed); library/x, admin/own and, public,
+# team/deep/app, each with two tags.
+OLD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "schema2")
+
+
+def all_is_there(h):
+    admin = h.admin()
+    for name in ("library/x", "admin/own", "team/deep/app"):
+        assert admin.pull(name, "a") and admin.pull(name, "b")
+    assert h.anonymous().pull("team/deep/app", "a") and h.anonymous().pull("library/x", "a")
+    ann = h.client("ann", "ann-password-1")
+    ann.push_image("ann/mine", "t")
+    assert ann.request("GET", "/v2/admin/own/manifests/a").status == 404
+    assert h.client("gone", "gone-password-1").request("GET", "/v2/").status == 401
+    orgs = json.loads(admin.get("/api/v1/orgs").body)["items"]
+    assert {"team", "library"} <= {o["name"] for o in orgs}
+    again = json.dumps({"name": "gone", "password": "another-one-9"}).encode()
+    assert admin.post("/api/v1/users", body=again, headers=[("Content-Type", "application/json")]).status == 409
     assert on(h, "fsck", "--full").code == 0
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_older_schema_comes_up(make_hub, tmp_path, version):
+    data = str(tmp_path) + "/old"
+    os.makedirs(data)
+    with tarfile.open(OLD + "/store.tar.xz") as tar:
+        tar.extractall(data)
+    h = make_hub("sqlite", data=data, start=False)
+    if version == 1:
+        sql(h, "DROP TABLE store")
+        sql(h, "DELETE FROM schema_version WHERE version = 2")
+    h.start()
+    all_is_there(h)
+
+
+def test_a_backup_of_an_older_schema_comes_up(db, make_hub, tmp_path):
+    h = make_hub(db, start=False)
+    with lzma.open(OLD + "/backup.tar.xz") as packed, open(str(tmp_path) + "/old.tar", "wb") as plain:
+        plain.write(packed.read())
+    done = on(h, "restore", str(tmp_path) + "/old.tar")
+    assert done.code == 0, done
+    h.start()
+    all_is_there(h)
 
 
 def test_a_data_directory_with_a_long_name(make_hub, tmp_path):
