@@ -46,7 +46,7 @@ int db_write(struct db *db, db_callback fn, void *arg, struct err *err);
  * database refuses writes from then on (D3). */
 bool db_failed(const struct db *db);
 
-/* Parameters. Text and bytes are borrowed until the call returns. */
+/* Parameters. Text and bytes are borrowed until the call returns; of a query, until its rows are closed. */
 struct db_value {
     enum { DB_NULL, DB_INT, DB_TEXT, DB_BYTES } type;
     int64_t i;

@@ -62,7 +62,8 @@ bool principal_stands(const struct principal *p)
                                                                      ? p->expires
                                                                      : p->recheck))
         return false;
-    return p->kind == WHO_NOBODY || gen_now(GEN_USER, str_of(p->name)) == p->gen;
+    /* Read while a change ran: it may have been the state before. */
+    return p->kind == WHO_NOBODY || (p->gen != GEN_BUSY && gen_now(GEN_USER, str_of(p->name)) == p->gen);
 }
 
 bool principal_fits(const struct principal *p, bool registry)

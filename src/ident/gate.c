@@ -274,13 +274,13 @@ static bool fact_from_memory(struct http_req *r, struct gate *g)
     return true;
 }
 
-/* One number for the generations on which a relation stands; BUSY when one moves. */
+/* One number for the generations on which a relation stands; BUSY when one moves, or when the principal
+ * is older than its account: its role would be kept under the new generation. */
 static uint64_t relation_gen(const struct principal *p, uint64_t repo_gen, uint64_t owner_gen)
 {
-    uint64_t mine = gen_now(GEN_USER, str_of(p->name));
-    if (mine == GEN_BUSY || repo_gen == GEN_BUSY || owner_gen == GEN_BUSY)
+    if (p->gen == GEN_BUSY || gen_now(GEN_USER, str_of(p->name)) != p->gen || repo_gen == GEN_BUSY || owner_gen == GEN_BUSY)
         return GEN_BUSY;
-    uint64_t mixed = (mine * 0x9e3779b97f4a7c15u + repo_gen) * 0xbf58476d1ce4e5b9u + owner_gen;
+    uint64_t mixed = (p->gen * 0x9e3779b97f4a7c15u + repo_gen) * 0xbf58476d1ce4e5b9u + owner_gen;
     return mixed == GEN_BUSY ? 0 : mixed;
 }
 

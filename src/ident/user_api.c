@@ -75,6 +75,7 @@ json_t *account_json(const struct account *a)
 static const char USERS[] = "SELECT " ACCOUNT_COLUMNS " FROM accounts a WHERE a.kind = 0 AND a.name > $1 ORDER BY a.name LIMIT $2";
 static const char SET_TEXTS[] = "UPDATE accounts SET full_name = $2, email = $3, updated_at = $4 WHERE id = $1";
 static const char SET_ROLE[] = "UPDATE accounts SET role = $2, state = $3, epoch = epoch + 1, updated_at = $4 WHERE id = $1";
+static const char SET_SEEN[] = "UPDATE accounts SET last_login_at = $2 WHERE id = $1";
 static const char SET_PASSWORD[] = "UPDATE accounts SET pw_hash = $2, epoch = epoch + 1, updated_at = $3 WHERE id = $1";
 static const char SET_REMOVED[] =
     "UPDATE accounts SET state = 1, pw_hash = '', email = '', epoch = epoch + 1, updated_at = $2 WHERE id = $1";
@@ -305,6 +306,16 @@ static int me_password(struct rest_call *c, struct err *err)
 
 /* --- log in */
 
+struct seen {
+    int64_t id, at;
+};
+
+static int seen_write(struct db_tx *tx, void *arg, struct err *err)
+{
+    const struct seen *s = arg;
+    return db_exec(tx, SET_SEEN, DB_ARGS(DB_I(s->id), DB_I(s->at)), NULL, err);
+}
+
 int ident_login(struct http_req *r, struct str name, struct str password, int64_t life, struct buf *ret_token,
                 int64_t *ret_expires, struct err *err)
 {
@@ -314,6 +325,12 @@ int ident_login(struct http_req *r, struct str name, struct str password, int64_
     int rc = credential_password(i, r, name, password, &p, err);
     if (rc < 0)
         return rc == ERR_UNAUTHORIZED ? err_set(err, rc, "Incorrect authentication credentials") : rc;
+    struct seen seen = {p->user_id, now};
+    rc = p->credential_id != 0 ? 0 : db_write(i->db, seen_write, &seen, err);
+    if (rc < 0) {
+        shared_unref(&p->shared);
+        return rc;
+    }
     token_make_api(i, p, now, life, ret_token);
     *ret_expires = now + life;
     r->log_user = str_dup(&r->arena, str_of(p->name));
