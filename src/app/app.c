@@ -76,7 +76,8 @@ static struct str principal_of(const struct http_req *r)
     return p == NULL ? STR_LIT("") : p->kind == WHO_LOCAL ? STR_LIT("!local") : str_of(p->name);
 }
 
-static int open_http(struct app *a, struct err *err)
+/* A command has a server, too: one that does not listen, for requests of its own (op_api). */
+static int open_http(struct app *a, enum app_mode mode, struct err *err)
 {
     struct http_options o = {.config = a->config,
                              .routes = app_routes,
@@ -97,10 +98,12 @@ static int open_http(struct app *a, struct err *err)
     rest_routes_add(a->rest, a->http, token_routes, n_token_routes);
     rest_routes_add(a->rest, a->http, audit_routes, n_audit_routes);
     rc = rest_seal(a->rest, err);
-    return rc < 0 ? rc : http_listen(a->http, err);
+    if (mode == APP_COMMAND)
+        http_set_read_only(a->http, app_read_only(a));
+    return rc < 0 || mode == APP_COMMAND ? rc : http_listen(a->http, err);
 }
 
-static int open_rooms(struct app *a, struct err *err)
+static int open_rooms(struct app *a, enum app_mode mode, struct err *err)
 {
     uint8_t seed[KEY_BYTES], credential[KEY_BYTES];
     int rc = key_file(a->store, "token.seed", seed, err);
@@ -108,9 +111,9 @@ static int open_rooms(struct app *a, struct err *err)
         rc = key_file(a->store, "credential.key", credential, err);
     if (rc < 0)
         return rc;
-    int loops = a->http ? http_loops(a->http) : 1;
-    size_t cache = a->http ? (size_t)config_num(a->config, CACHE_SIZE) : 1u << 20;
-    if (a->http) {
+    int loops = http_loops(a->http);
+    size_t cache = mode == APP_SERVER ? (size_t)config_num(a->config, CACHE_SIZE) : 1u << 20;
+    if (mode == APP_SERVER) { /* a command's changes bring their rows; the next start seals them */
         struct audit_options ao = {.loops = loops};
         rc = audit_new(&a->audit, a->db, a->store, &ao, err);
     }
@@ -119,7 +122,7 @@ static int open_rooms(struct app *a, struct err *err)
                                .config = a->config,
                                .token_seed = {(char *)seed, sizeof seed},
                                .credential_key = {(char *)credential, sizeof credential},
-                               .url = a->http ? http_url(a->http) : "http://localhost",
+                               .url = mode == APP_SERVER ? http_url(a->http) : "http://localhost",
                                .loops = loops,
                                .cache_bytes = cache / 8};
     if (rc == 0)
@@ -168,10 +171,10 @@ int app_open(struct app **ret, struct config *config, enum app_mode mode, bool c
         rc = store_open(&a->store, dir, create, err);
     if (rc == 0)
         rc = open_database(a, create, readers, err);
-    if (rc == 0 && mode == APP_SERVER)
-        rc = open_http(a, err);
     if (rc == 0)
-        rc = open_rooms(a, err);
+        rc = open_http(a, mode, err);
+    if (rc == 0)
+        rc = open_rooms(a, mode, err);
     if (rc < 0) {
         app_close(a);
         return rc;

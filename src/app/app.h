@@ -21,11 +21,11 @@ struct app {
     struct ident *ident;
     struct registry *registry;
     struct rest *rest;           /* likewise */
-    struct http_server *http;    /* NULL in a command run without a server */
+    struct http_server *http;    /* in a command run without a server: one that does not listen */
     struct control *control;     /* control.c; NULL without a server */
     int64_t started;             /* microseconds since 1970 */
 };
-/* What is running: a server listens already when the rooms are built, for they need its URL. */
+/* What is running. A server listens already when the rooms are built, for they need its URL. */
 enum app_mode { APP_COMMAND, APP_SERVER };
 /* Opens data directory (making it when `create`), database and rooms. Takes config, also on failure.
  * ERR_UNAVAILABLE when another process holds the lock. */

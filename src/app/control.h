@@ -15,7 +15,7 @@ struct control_out {
     void *arg;
 };
 struct control_op {
-    const char *name; /* "gc", "fsck", "backup", "user.add", ... */
+    const char *name; /* "gc", "fsck", "backup", "api", ... */
     /* Emits items and progress; the body of "done" goes out the same way, last. */
     int (*run)(struct app *a, json_t *args, const struct control_out *out, struct err *err);
     bool needs_server; /* makes no sense without one */

@@ -1,5 +1,6 @@
 /* A command's end: speak to the running server, or be it for a moment. */
 #include "app/control_io.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -64,6 +65,7 @@ static int run_here(struct config *config, const struct control_op *op, json_t *
         config_free(config);
         return err_set(err, ERR_UNAVAILABLE, "no server runs on this data directory");
     }
+    log_setup(LOG_WARN, LOG_HUMAN); /* of what a server would log, only what is wrong concerns who types */
     int rc = app_become_owner(config_text(config, DATA), err);
     if (rc < 0) {
         config_free(config);

@@ -1,7 +1,11 @@
 /* What administration can do: arguments in, calls to the rooms, JSON out. */
 #include "app/control.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/metric.h"
+
+/* An answer goes through a line of the control socket, once more escaped. */
+enum { API_HEADERS_MAX = 64 << 10, API_ANSWER_MAX = 512 << 10 };
 
 static bool flag_arg(json_t *args, const char *key) { return json_is_true(json_object_get(args, key)); }
 
@@ -85,7 +89,41 @@ static int op_status(struct app *a, json_t *args, const struct control_out *out,
     return out->line(out->arg, "done", body, err);
 }
 
+/* A request to Berth's own API by the machine's administrator: {method, target, body?} -> {status, body?}; a
+ * body that is no JSON comes as text. */
+static int op_api(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    static const struct {
+        const char *name;
+        enum http_method method;
+    } methods[] = {{"GET", HTTP_GET}, {"POST", HTTP_POST}, {"PUT", HTTP_PUT}, {"PATCH", HTTP_PATCH}, {"DELETE", HTTP_DELETE}};
+    static const struct http_header json = {STR_LIT("Content-Type"), STR_LIT("application/json")};
+    const char *method = json_string_value(json_object_get(args, "method"));
+    json_t *body = json_object_get(args, "body"), *doc = NULL;
+    auto_free char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    struct http_inner in = {.target = str_of(json_string_value(json_object_get(args, "target"))), .body = str_of(text),
+                            .headers = &json, .n_headers = text != NULL};
+    for (size_t i = 0; method && i < ARRAY_LEN(methods); i++)
+        if (strcmp(method, methods[i].name) == 0)
+            in.method = methods[i].method;
+    if (in.method == 0 || !str_starts(in.target, STR_LIT("/api/v1/")))
+        return err_set(err, ERR_USAGE, "api: wrong method or target");
+    buf_init(&in.lines, API_HEADERS_MAX);
+    buf_init(&in.answer, API_ANSWER_MAX);
+    int rc = http_inner(a->http, &in, err);
+    if (text)
+        explicit_bzero(text, strlen(text)); /* may hold a password */
+    if (rc == 0 && in.answer.n > 0 && json_strict(buf_view(&in.answer), JSON_CAPS_DEFAULT, &doc, NULL) < 0)
+        doc = json_stringn(in.answer.p, in.answer.n);
+    if (in.answer.p)
+        explicit_bzero(in.answer.p, in.answer.n); /* may hold a token */
+    buf_release(&in.answer);
+    buf_release(&in.lines);
+    return rc < 0 ? rc : out->line(out->arg, "done", json_pack("{s:i,s:o*}", "status", (int)in.status, "body", doc), err);
+}
+
 const struct control_op control_ops[] = {
+    {"api", op_api, false},
     {"gc", op_gc, false},
     {"fsck", op_fsck, false},
     {"backup", backup_run, false},

@@ -190,7 +190,7 @@ static int env_one(struct config *c, const char *entry, struct err *err)
     struct str value = str_of(entry), name;
     str_split(&value, '=', &name);
     struct str bare = {name.p + 6, name.n - 6};
-    if (str_is(bare, "CONFIG") || str_starts(bare, STR_LIT("FAULT")) ||
+    if (str_is(bare, "CONFIG") || str_is(bare, "HOST") || str_starts(bare, STR_LIT("FAULT")) ||
         str_starts(bare, STR_LIT("TEST_")) || str_is(bare, "BIN"))
         return 0;
     char key[64], place[PLACE_MAX];

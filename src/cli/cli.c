@@ -71,4 +71,12 @@ static int main_of(int argc, char **argv)
     return rc;
 }
 
-int cli_main(int argc, char **argv) { return flushed(main_of(argc, argv)); }
+/* Docker calls its helper by another name. */
+int cli_main(int argc, char **argv)
+{
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    char helper[] = "docker-credential", *all[] = {argv[0], helper, argc > 1 ? argv[1] : NULL, NULL};
+    if (argc > 0 && strcmp(slash ? slash + 1 : argv[0], "docker-credential-berth") == 0)
+        return flushed(main_of(argc > 1 ? 3 : 2, all));
+    return flushed(main_of(argc, argv));
+}

@@ -19,7 +19,7 @@ static void print_keys(void)
     fputc('\n', stderr);
 }
 
-static int load(const struct cli_args *a, struct config **ret)
+int load_config(const struct cli_args *a, struct config **ret)
 {
     struct err err = {0};
     if (config_load(ret, a->config_file, a->keys, &err) == 0)
@@ -37,7 +37,7 @@ static int call(const struct cli_args *a, const char *op, json_t *args, int fd, 
     struct config *config = NULL;
     struct printer p;
     printer_init(&p, a->json, columns);
-    int rc = load(a, &config);
+    int rc = load_config(a, &config);
     if (rc == CLI_OK) {
         struct control_out out = {printer_line, &p};
         rc = control_call(config, op, args, fd, &out, &err) < 0 ? CLI_FAILED : CLI_OK;
@@ -57,14 +57,14 @@ static int call(const struct cli_args *a, const char *op, json_t *args, int fd, 
 static int run_serve(const struct cli_args *a)
 {
     struct config *config = NULL;
-    int rc = load(a, &config);
+    int rc = load_config(a, &config);
     return rc != CLI_OK ? rc : app_serve(config, a->config_file, a->keys);
 }
 
 static int run_config(const struct cli_args *a)
 {
     struct config *config = NULL;
-    int rc = load(a, &config);
+    int rc = load_config(a, &config);
     if (rc != CLI_OK)
         return rc;
     struct buf out;
@@ -78,13 +78,13 @@ static int run_config(const struct cli_args *a)
 
 static int run_gc(const struct cli_args *a)
 {
-    return call(a, "gc", json_pack("{s:b,s:b}", "dry_run", args_flag(a, 0), "now", args_flag(a, 1)), -1,
+    return call(a, "gc", json_pack("{s:b,s:b}", "dry_run", args_flag(a, "dry-run"), "now", args_flag(a, "now")), -1,
                 "action,object,size,due,digest,repository,why");
 }
 
 static int run_fsck(const struct cli_args *a)
 {
-    return call(a, "fsck", json_pack("{s:b,s:b}", "full", args_flag(a, 0), "repair", args_flag(a, 1)), -1,
+    return call(a, "fsck", json_pack("{s:b,s:b}", "full", args_flag(a, "full"), "repair", args_flag(a, "repair")), -1,
                 "level,code,digest,repository,text");
 }
 
@@ -134,7 +134,7 @@ static int run_restore(const struct cli_args *a)
         fprintf(stderr, "berth: cannot open %s: %m\n", path);
         return CLI_FAILED;
     }
-    int rc = load(a, &config);
+    int rc = load_config(a, &config);
     if (rc == CLI_OK) {
         struct printer p;
         printer_init(&p, a->json, "problem,digest,detail");
@@ -146,49 +146,6 @@ static int run_restore(const struct cli_args *a)
     return rc;
 }
 
-static int with_password(const struct cli_args *a, const char *op, bool admin)
-{
-    struct err err = {0};
-    struct buf password;
-    int rc = password_read(&password, true, &err);
-    if (rc < 0) {
-        buf_release(&password);
-        return print_error(err.text);
-    }
-    json_t *args = json_pack("{s:s,s:s%,s:b}", "name", a->operands[0], "password", password.p ? password.p : "", password.n,
-                             "admin", admin);
-    if (password.p)
-        explicit_bzero(password.p, password.size);
-    buf_release(&password);
-    if (!args)
-        return print_error("name and password must be UTF-8 text");
-    return call(a, op, args, -1, "");
-}
-
-static int run_user_add(const struct cli_args *a) { return with_password(a, "user.add", args_flag(a, 0)); }
-static int run_user_passwd(const struct cli_args *a) { return with_password(a, "user.passwd", false); }
-
-static int with_name(const struct cli_args *a, const char *op)
-{
-    json_t *args = json_pack("{s:s}", "name", a->operands[0]);
-    return args ? call(a, op, args, -1, "") : print_error("the name must be UTF-8 text");
-}
-
-static int run_user_remove(const struct cli_args *a) { return with_name(a, "user.remove"); }
-
-static int run_user_list(const struct cli_args *a)
-{
-    return call(a, "user.list", json_object(), -1, "name,role,state,created");
-}
-
-static int visibility(const struct cli_args *a, bool public)
-{
-    json_t *args = json_pack("{s:s,s:b}", "name", a->operands[0], "public", public);
-    return args ? call(a, "repo.visibility", args, -1, "") : print_error("the name must be UTF-8 text");
-}
-
-static int run_repo_public(const struct cli_args *a) { return visibility(a, true); }
-static int run_repo_private(const struct cli_args *a) { return visibility(a, false); }
 static int run_status(const struct cli_args *a) { return call(a, "status", json_object(), -1, ""); }
 static int run_completion(const struct cli_args *a) { return completion_print(a->operands[0]); }
 
@@ -198,34 +155,150 @@ static int run_version(const struct cli_args *a)
     return CLI_OK;
 }
 
+/* By its number, or by its text, which whoever found it may send. */
+static int run_token_revoke(const struct cli_args *a)
+{
+    static const struct cli_request by_text = {.method = "POST", .target = "/tokens/revoke", .body = "token=<once", .open = true};
+    bool text = args_flag(a, "stdin");
+    if (text != (a->n_operands == 0)) {
+        print_error("token revoke: either ID or --stdin");
+        return CLI_USAGE;
+    }
+    return text ? api_run(a, &by_text) : run_api(a);
+}
+
+#define API .run = run_api, .request =
+#define SWITCH(name_, help_) {.name = (name_), .help = (help_)}
+#define TAKES(name_, value_, help_) {.name = (name_), .value = (value_), .help = (help_)}
+#define USERS "/users/{USER}"
+#define ORGS "/orgs/{ORG}"
+#define MEMBERS ORGS "/members"
+#define TEAMS ORGS "/teams"
+#define TEAM TEAMS "/{TEAM}"
+#define REPOS "/repositories/{REPOSITORY}"
+#define TOKENS "[/orgs/{--org}]/tokens"
+#define FULL_NAME TAKES("full-name", "TEXT", "What people are shown")
+#define EMAIL TAKES("email", "ADDRESS", "Where to write to")
+#define ROLES "none|admin|auditor"
+#define DESCRIPTION TAKES("description", "TEXT", "One line of text")
+#define README TAKES("full-description", "FILE", "A file of Markdown")
+#define VISIBILITY TAKES("visibility", "public|private", "Who may pull")
+#define ORG_FLAGS                                                                                                     \
+    FULL_NAME, TAKES("default-access", "none|read|write", "What members may on each repository"),                          \
+        TAKES("default-visibility", "private|public", "Of repositories made by a push"),                                   \
+        TAKES("no-public", "true|false", "Whether public repositories are forbidden"),                                     \
+        TAKES("personal-tokens", "true|false", "Whether members' own tokens work here"),                                   \
+        TAKES("token-max-days", "N", "Longest life of tokens that work here; 0: any")
+#define OF_ORG TAKES("org", "ORG", "A token of this organization, not an own one")
+
+/* long because it is the table: a row a command. */
 const struct cli_command cli_commands[] = {
-    {"serve", "", 0, "Run the registry",
+    {"serve", "", "Run the registry",
      "Makes the data directory and the first administrator on the first start, prints \"ready on URL\"\n"
      "once requests are served. SIGTERM ends it after running requests, SIGHUP reloads configuration\n"
      "and certificates.",
-     true, {{NULL, NULL}}, run_serve},
-    {"config", "", 0, "Show the effective configuration and where each value comes from", "", true, {{NULL, NULL}}, run_config},
-    {"status", "", 0, "Show what a running server says of itself", "", false, {{NULL, NULL}}, run_status},
-    {"gc", "", 0, "Collect garbage now, or explain what would be collected",
-     "The server collects by itself; this runs a pass at once. Works beside pushes and pulls.", false,
-     {{"dry-run", "Change nothing; list each candidate with the reason"},
-      {"now", "Do not wait for the delays of the review queue"}}, run_gc},
-    {"fsck", "", 0, "Check that database and files agree",
-     "Exit code 1 when problems were found. Works beside pushes and pulls.", false,
-     {{"full", "Also hash every blob"}, {"repair", "Put right what can be put right without losing anything"}}, run_fsck},
-    {"backup", "FILE", 1, "Write database, blobs and keys to a tar archive (- for standard output)",
+     .all_keys = true, .run = run_serve},
+    {"config", "", "Show the effective configuration and where each value comes from", .all_keys = true, .run = run_config},
+    {"status", "", "Show what a running server says of itself", .run = run_status},
+    {"gc", "", "Collect garbage now, or explain what would be collected",
+     "The server collects by itself; this runs a pass at once. Works beside pushes and pulls.",
+     .flags = {SWITCH("dry-run", "Change nothing; list each candidate with the reason"),
+      SWITCH("now", "Do not wait for the delays of the review queue")}, .run = run_gc},
+    {"fsck", "", "Check that database and files agree",
+     "Exit code 1 when problems were found. Works beside pushes and pulls.",
+     .flags = {SWITCH("full", "Also hash every blob"), SWITCH("repair", "Put right what can be put right without losing anything")}, .run = run_fsck},
+    {"backup", "FILE", "Write database, blobs and keys to a tar archive (- for standard output)",
      "Works beside pushes and pulls; what was acknowledged before it began is in it. The archive holds\n"
-     "the token key and password hashes: keep it like a secret.", false, {{NULL, NULL}}, run_backup},
-    {"restore", "FILE", 1, "Restore a backup into an empty data directory (- for standard input)",
-     "Every blob is hashed on the way in. Nothing is overwritten.", false, {{NULL, NULL}}, run_restore},
-    {"user add", "NAME", 1, "Add a user; the password comes from standard input", "", false,
-     {{"admin", "Make an administrator"}}, run_user_add},
-    {"user passwd", "NAME", 1, "Set a user's password; ends the user's tokens", "", false, {{NULL, NULL}}, run_user_passwd},
-    {"user remove", "NAME", 1, "Remove a user; the name is never given again", "", false, {{NULL, NULL}}, run_user_remove},
-    {"user list", "", 0, "List users", "", false, {{NULL, NULL}}, run_user_list},
-    {"repo public", "NAME", 1, "Let everybody pull a repository", "", false, {{NULL, NULL}}, run_repo_public},
-    {"repo private", "NAME", 1, "Let only its owner and administrators pull a repository", "", false, {{NULL, NULL}}, run_repo_private},
-    {"completion", "SHELL", 1, "Print completions for bash, zsh or fish", "", false, {{NULL, NULL}}, run_completion},
-    {"version", "", 0, "Print the version", "", false, {{NULL, NULL}}, run_version},
+     "the token key and password hashes: keep it like a secret.", .run = run_backup},
+    {"restore", "FILE", "Restore a backup into an empty data directory (- for standard input)",
+     "Every blob is hashed on the way in. Nothing is overwritten.", .run = run_restore},
+
+    {"login", "HOST", "Log in to a hub; the password or a token comes from standard input",
+     "With a password, a personal token is made for this machine and kept in ~/.config/berth/hosts.json;\n"
+     "a token is kept as it is. Commands with --host, and docker by docker-credential-berth, use it.",
+     .flags = {TAKES("user", "NAME", "Who logs in; asked for on a terminal"),
+      TAKES("scope", "public-read|read|write|delete|admin", "Of the token that is made (default: admin)"),
+      TAKES("ca", "FILE", "Certificates to trust beside the system's, for this hub"),
+      SWITCH("insecure", "Speak HTTP without TLS, as is done with localhost when it has none")}, .run = run_login},
+    {"logout", "HOST", "Revoke the token that login made, and forget it", .run = run_logout},
+    {"whoami", "", "Show who the stored login speaks for", API {"GET", "/me"}},
+    {"docker-credential", "ACTION", "Docker's credential helper: get, store, erase or list",
+     "Docker runs it as docker-credential-berth.", .run = run_docker_credential},
+
+    {"user add", "USER", "Add a user; the password comes from standard input",
+     .flags = {{.name = "admin", .help = "Make an administrator", .sets = "site_role=admin"}, FULL_NAME, EMAIL},
+     API {"POST", "/users", "name={USER} password=<twice"}},
+    {"user list", "", "List users", API {"GET", "/users", .shows = "name,site_role,state,created_at,last_login_at"}},
+    {"user show", "USER", "Show a user", API {"GET", USERS}},
+    {"user set", "USER", "Change a user",
+     .flags = {{"role", "What the user may on the whole hub", ROLES, "site_role"},
+               TAKES("state", "active|disabled", "disabled: no login, and every token ends"), FULL_NAME, EMAIL},
+     API {"PATCH", USERS}},
+    {"user passwd", "USER", "Set a user's password; ends the user's logins", API {"PUT", USERS "/password", "password=<twice"}},
+    {"user remove", "USER", "Remove a user; the name is never given again", API {"DELETE", USERS}},
+
+    {"org add", "ORG", "Make an organization", .flags = {TAKES("owner", "USER", "Who owns it; administrators only"), ORG_FLAGS},
+     API {"POST", "/orgs", "name={ORG}"}},
+    {"org list", "", "List organizations", API {"GET", "/orgs", .shows = "name,role,default_access,default_visibility"}},
+    {"org show", "ORG", "Show an organization", API {"GET", ORGS}},
+    {"org set", "ORG", "Change an organization", .flags = {ORG_FLAGS}, API {"PATCH", ORGS}},
+    {"org remove", "ORG", "Remove an organization without repositories; the name is never given again", API {"DELETE", ORGS}},
+    {"member list", "ORG", "List the members of an organization", API {"GET", MEMBERS, .shows = "user,role,joined_at"}},
+    {"member set", "ORG USER ROLE", "Add a member, or change the role: member, editor or owner",
+     API {"PUT", MEMBERS "/{USER}", "role={ROLE}"}},
+    {"member remove", "ORG USER", "Take a member out of an organization", API {"DELETE", MEMBERS "/{USER}"}},
+    {"member tokens", "ORG", "List members' tokens that reach the organization",
+     API {"GET", ORGS "/member-tokens", .shows = "id,user,name,bounds,expires_at"}},
+    {"member token-revoke", "ORG ID", "Revoke a member's token", API {"DELETE", ORGS "/member-tokens/{ID}"}},
+    {"team add", "ORG TEAM", "Make a team", .flags = {DESCRIPTION}, API {"POST", TEAMS, "name={TEAM}"}},
+    {"team list", "ORG", "List the teams of an organization", API {"GET", TEAMS, .shows = "name,members,created_at,description"}},
+    {"team show", "ORG TEAM", "Show a team", API {"GET", TEAM}},
+    {"team set", "ORG TEAM", "Change a team", .flags = {TAKES("name", "NAME", "The new name"), DESCRIPTION}, API {"PATCH", TEAM}},
+    {"team remove", "ORG TEAM", "Remove a team, and what it was granted", API {"DELETE", TEAM}},
+    {"team members", "ORG TEAM", "List the members of a team", API {"GET", TEAM "/members", .shows = "user,joined_at"}},
+    {"team member-add", "ORG TEAM USER", "Put a member into a team", API {"PUT", TEAM "/members/{USER}"}},
+    {"team member-remove", "ORG TEAM USER", "Take a member out of a team", API {"DELETE", TEAM "/members/{USER}"}},
+    {"team repos", "ORG TEAM", "List repositories that a team has access to", API {"GET", TEAM "/repositories", .shows = "level,repository"}},
+
+    {"repo add", "REPOSITORY", "Make a repository", .flags = {VISIBILITY, DESCRIPTION, README},
+     API {"POST", "/repositories", "name={REPOSITORY}"}},
+    {"repo list", "", "List repositories", .flags = {TAKES("owner", "NAME", "Only of this user or organization")},
+     API {"GET", "/repositories", .shows = "visibility,level,updated_at,name", .open = true}},
+    {"repo show", "REPOSITORY", "Show a repository", API {"GET", REPOS, .open = true}},
+    {"repo set", "REPOSITORY", "Change a repository", .flags = {DESCRIPTION, README, VISIBILITY}, API {"PATCH", REPOS}},
+    {"repo public", "REPOSITORY", "Let everybody pull a repository", API {"PATCH", REPOS, "visibility=public"}},
+    {"repo private", "REPOSITORY", "Let only those pull a repository who have access to it", API {"PATCH", REPOS, "visibility=private"}},
+    {"repo archive", "REPOSITORY", "Make a repository read-only; it can still be pulled", API {"PATCH", REPOS, "archived=true"}},
+    {"repo unarchive", "REPOSITORY", "Make an archived repository writable again", API {"PATCH", REPOS, "archived=false"}},
+    {"repo remove", "REPOSITORY", "Remove a repository and what is in it", API {"DELETE", REPOS}},
+    {"repo grants", "REPOSITORY", "List teams with access", API {"GET", REPOS "/teams", .shows = "level,team"}},
+    {"repo grant", "REPOSITORY TEAM LEVEL", "Give a team access: read, write or admin", API {"PUT", REPOS "/teams/{TEAM}", "level={LEVEL}"}},
+    {"repo revoke", "REPOSITORY TEAM", "Take a team's access away", API {"DELETE", REPOS "/teams/{TEAM}"}},
+    {"repo shares", "REPOSITORY", "List collaborators of a personal repository", API {"GET", REPOS "/collaborators", .shows = "level,user"}},
+    {"repo share", "REPOSITORY USER LEVEL", "Share a personal repository: read or write",
+     API {"PUT", REPOS "/collaborators/{USER}", "level={LEVEL}"}},
+    {"repo unshare", "REPOSITORY USER", "Share it no longer", API {"DELETE", REPOS "/collaborators/{USER}"}},
+
+    {"token add", "NAME", "Make a token; its text is printed, this once",
+     "PATTERN is *, NAMESPACE/*, NAMESPACE/PREFIX* or NAMESPACE/NAME; SCOPE is public-read, read, write, delete or\n"
+     "admin, each with those before it. A token never may more than its owner.",
+     .flags = {{"bound", "Where it may do what (default: *:read); may be repeated", "PATTERN:SCOPE", "bounds[]"},
+               TAKES("expires-in-days", "N", "Its life (default: 90); 0: for ever"), OF_ORG},
+     API {"POST", TOKENS, "name={NAME}", "token"}},
+    {"token list", "", "List tokens", .flags = {OF_ORG}, API {"GET", TOKENS, .shows = "id,state,name,bounds,expires_at,last_used_at"}},
+    {"token show", "ID", "Show a token", .flags = {OF_ORG}, API {"GET", TOKENS "/{ID}"}},
+    {"token set", "ID", "Change a token",
+     .flags = {TAKES("name", "NAME", "The new name"), TAKES("state", "active|disabled", "disabled: it does not work until it is active again"), OF_ORG},
+     API {"PATCH", TOKENS "/{ID}"}},
+    {"token rotate", "ID", "Give a token a new text, which is printed, this once",
+     .flags = {TAKES("overlap-hours", "N", "How long the old text still works (default: 24)"), OF_ORG},
+     API {"POST", TOKENS "/{ID}/rotate", .shows = "token"}},
+    {"token revoke", "[ID]", "End a token for good",
+     "With --stdin, a leaked token by its text, whosever it is.",
+     .flags = {SWITCH("stdin", "Read the token's text from standard input"), OF_ORG}, .run = run_token_revoke,
+     .request = {.method = "DELETE", .target = TOKENS "/{ID}"}},
+
+    {"completion", "SHELL", "Print completions for bash, zsh or fish", .run = run_completion},
+    {"version", "", "Print the version", .run = run_version},
 };
 const size_t n_cli_commands = ARRAY_LEN(cli_commands);

@@ -51,6 +51,30 @@ static bool takes_key(const struct cli_command *c, const struct config_key *k, s
 
 static bool names_file(const struct config_key *k) { return strstr(k->allowed, "file") != NULL; }
 
+static void print_words(const char *words)
+{
+    for (; *words; words++)
+        putchar(*words == '|' ? ' ' : *words);
+}
+
+static const struct cli_flag api_flags[] = {{"host", "The hub to ask", "HOST", NULL},
+                                            {"ca", "Certificates to trust", "FILE", NULL},
+                                            {"login", "The own password instead of the token", NULL, NULL}};
+
+/* i-th flag of a command that is no key; NULL behind the last. */
+static const struct cli_flag *flag_of(const struct cli_command *c, size_t i)
+{
+    size_t n = 0;
+    while (n < CLI_FLAGS_MAX && c->flags[n].name)
+        n++;
+    if (i < n)
+        return &c->flags[i];
+    return asks_api(c) && i - n < ARRAY_LEN(api_flags) ? &api_flags[i - n] : NULL;
+}
+
+static bool takes_words(const struct cli_flag *f) { return f->value && strchr(f->value, '|'); }
+static bool takes_file(const struct cli_flag *f) { return f->value && strcmp(f->value, "FILE") == 0; }
+
 /* "a|b|c" as "a b c"; true or false for a switch; nothing where any text may stand. */
 static bool print_values(const struct config_key *k)
 {
@@ -58,8 +82,7 @@ static bool print_values(const struct config_key *k)
         return printf("true false") > 0;
     if (k->type != CONFIG_ENUM)
         return false;
-    for (const char *p = k->allowed; *p; p++)
-        putchar(*p == '|' ? ' ' : *p);
+    print_words(k->allowed);
     return true;
 }
 
@@ -83,12 +106,34 @@ static void bash_values(void)
     printf("    esac\n");
 }
 
+/* What follows the flags of commands. */
+static void bash_flag_values(void)
+{
+    const struct cli_flag *f;
+    printf("    case \"${COMP_WORDS[1]} ${COMP_WORDS[2]} $prev\" in\n");
+    for (size_t c = 0; c < n_cli_commands; c++)
+        for (size_t i = 0; (f = flag_of(&cli_commands[c], i)) != NULL; i++) {
+            if (!f->value)
+                continue;
+            printf("        '%s%s--%s') ", cli_commands[c].name, second_word(c) ? " " : " '*' ", f->name);
+            if (takes_words(f)) {
+                printf("words='");
+                print_words(f->value);
+                printf("' ;;\n");
+            } else {
+                printf("%sreturn ;;\n", takes_file(f) ? "_berth_files -f; " : "");
+            }
+        }
+    printf("    esac\n");
+}
+
 static void bash_options(const struct cli_command *c)
 {
     size_t n;
     const struct config_key *k = config_keys(&n);
-    for (size_t i = 0; i < ARRAY_LEN(c->flags) && c->flags[i].name; i++)
-        printf("--%s ", c->flags[i].name);
+    const struct cli_flag *f;
+    for (size_t i = 0; (f = flag_of(c, i)) != NULL; i++)
+        printf("--%s ", f->name);
     for (size_t i = 0; i < n; i++)
         if (takes_key(c, k, i))
             printf("--%s ", k[i].name);
@@ -102,6 +147,7 @@ static void bash(void)
            "    mapfile -t COMPREPLY < <(compgen \"$1\" -- \"${COMP_WORDS[COMP_CWORD]}\")\n}\n"
            "_berth() {\n    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\n    COMPREPLY=()\n");
     bash_values();
+    bash_flag_values();
     printf("    case \"$COMP_CWORD ${COMP_WORDS[1]}\" in\n        \"1 \"*) words='");
     print_commands();
     printf("' ;;\n        '2 help') words='");
@@ -164,12 +210,26 @@ static void zsh_key(const struct config_key *k)
     printf("%s", print_values(k) ? ")'" : "'");
 }
 
+static void zsh_flag(const struct cli_flag *f)
+{
+    char after[160] = "";
+    if (takes_words(f)) {
+        int n = snprintf(after, sizeof after, ":value:(%.120s)", f->value);
+        for (int i = 0; i < n; i++)
+            after[i] = after[i] == '|' ? ' ' : after[i];
+    } else if (f->value) {
+        snprintf(after, sizeof after, ":value:%s", takes_file(f) ? "_files" : " ");
+    }
+    zsh_option(f->name, f->help, after);
+}
+
 static void zsh_options(const struct cli_command *c)
 {
     size_t n;
     const struct config_key *k = config_keys(&n);
-    for (size_t i = 0; i < ARRAY_LEN(c->flags) && c->flags[i].name; i++)
-        zsh_option(c->flags[i].name, c->flags[i].help, "");
+    const struct cli_flag *f;
+    for (size_t i = 0; (f = flag_of(c, i)) != NULL; i++)
+        zsh_flag(f);
     for (size_t i = 0; i < n; i++)
         if (takes_key(c, k, i))
             zsh_key(&k[i]);
@@ -178,7 +238,15 @@ static void zsh_options(const struct cli_command *c)
     zsh_option("help", "Tell more", "");
 }
 
-static const char *group_text(size_t i) { return str_is(first_word(i), "user") ? "Users" : "Repositories"; }
+static const char *group_text(size_t i)
+{
+    static const char *const groups[][2] = {{"user", "Users"}, {"org", "Organizations"}, {"member", "Members of organizations"},
+                                            {"team", "Teams of organizations"}, {"repo", "Repositories"}, {"token", "Tokens"}};
+    for (size_t k = 0; k < ARRAY_LEN(groups); k++)
+        if (str_is(first_word(i), groups[k][0]))
+            return groups[k][1];
+    bug_at(__FILE__, __LINE__, "a group without a text");
+}
 
 static void zsh_words(void)
 {
@@ -231,20 +299,33 @@ static void fish_key(const char *condition, const struct config_key *k)
     printf("'\n");
 }
 
+static void fish_flag(const char *condition, const struct cli_flag *f)
+{
+    printf("complete -c berth -n '%s' -l %s", condition, f->name);
+    printf("%s", !f->value ? "" : takes_file(f) ? " -r -F" : " -x");
+    if (takes_words(f)) {
+        printf(" -a '");
+        print_words(f->value);
+        putchar('\'');
+    }
+    printf(" -d '");
+    quoted(f->help, "\\'", "\\");
+    printf("'\n");
+}
+
 static void fish_command(size_t at)
 {
     const struct cli_command *c = &cli_commands[at];
     size_t n;
     const struct config_key *k = config_keys(&n);
-    char condition[160], what[64], first[WORD_MAX + 1];
+    char condition[160], first[WORD_MAX + 1];
     const char *second = second_word(at);
     text_copy(first, sizeof first, first_word(at));
     (void)snprintf(condition, sizeof condition, "__fish_seen_subcommand_from %s%s%.40s", first,
                    second ? "; and __fish_seen_subcommand_from " : "", second ? second : "");
-    for (size_t i = 0; i < ARRAY_LEN(c->flags) && c->flags[i].name; i++) {
-        (void)snprintf(what, sizeof what, "-l %.48s", c->flags[i].name);
-        fish_line(condition, what, c->flags[i].help);
-    }
+    const struct cli_flag *f;
+    for (size_t i = 0; (f = flag_of(c, i)) != NULL; i++)
+        fish_flag(condition, f);
     for (size_t i = 0; i < n; i++)
         if (takes_key(c, k, i))
             fish_key(condition, &k[i]);

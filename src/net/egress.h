@@ -62,10 +62,10 @@ struct net_header {
     const char *name, *value;
 };
 struct net_call {
-    const char *method; /* "GET", "POST"; NULL is GET */
+    const char *method; /* "GET", "POST", "PUT", "PATCH", "DELETE"; NULL is GET */
     const struct net_header *headers;
     size_t n_headers;
-    struct str body;    /* of a POST */
+    struct str body;    /* not of a GET */
     size_t cap;         /* of the answer's body in bytes */
     int64_t timeout;    /* of everything, microseconds */
 };

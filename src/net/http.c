@@ -80,6 +80,15 @@ static int headers_of(const struct net_call *call, struct curl_slist **ret, stru
     return 0;
 }
 
+static bool method_ok(const char *method)
+{
+    static const char *const all[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (strcmp(method, all[i]) == 0)
+            return true;
+    return false;
+}
+
 int net_http(const struct net *n, const struct net_end *end, const struct net_call *call, struct net_answer *ret,
              struct err *err)
 {
@@ -87,9 +96,10 @@ int net_http(const struct net *n, const struct net_end *end, const struct net_ca
     struct net_answer a = {.status = 0};
     struct reading r = {&d, &a, 0};
     struct curl_slist *headers = NULL;
-    bool post = call->method != NULL && strcmp(call->method, "POST") == 0;
-    if (!post && (call->body.n != 0 || (call->method != NULL && strcmp(call->method, "GET") != 0)))
-        return err_set(err, ERR_INVALID, "the call must be GET without body, or POST");
+    const char *method = call->method != NULL ? call->method : "GET";
+    bool get = strcmp(method, "GET") == 0;
+    if (!method_ok(method) || (get && call->body.n != 0))
+        return err_set(err, ERR_INVALID, "the call must be GET without body, POST, PUT, PATCH or DELETE");
     int rc = net_dial_open(&d, n, end, NET_HTTP, call->timeout, err);
     if (rc < 0)
         return rc;
@@ -98,7 +108,9 @@ int net_http(const struct net *n, const struct net_end *end, const struct net_ca
     if (rc == 0) {
         curl_easy_setopt(d.curl, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(d.curl, CURLOPT_USERAGENT, "berth/" BERTH_VERSION);
-        if (post) {
+        if (!get) {
+            curl_easy_setopt(d.curl, CURLOPT_POST, 1L);
+            curl_easy_setopt(d.curl, CURLOPT_CUSTOMREQUEST, method);
             curl_easy_setopt(d.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.n);
             curl_easy_setopt(d.curl, CURLOPT_POSTFIELDS, call->body.n != 0 ? call->body.p : "");
         }

@@ -1,14 +1,13 @@
 """Fixtures of the command line's suite."""
 import json
 import os
-import re
 import subprocess
 import sys
 
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from berth import REPORTS, Hub, binary  # noqa: E402
+from berth import REPORTS, Hub, binary, commands, newest_schema  # noqa: E402,F401
 
 
 class Done:
@@ -44,17 +43,6 @@ def berth(*args, env=None, stdin="", cwd="/", fd=None):
     done = subprocess.run([binary()] + list(args), input=stdin, stdout=subprocess.PIPE if fd is None else fd,
                           stderr=subprocess.PIPE, universal_newlines=True, env=clean, timeout=120, cwd=cwd)
     return Done(done.returncode, done.stdout or "", done.stderr)
-
-
-def commands():
-    """(name, operands) of every command, as `berth help` lists them."""
-    found = []
-    for line in berth("help").out.splitlines():
-        m = re.match(r"  ((?:user |repo )?[a-z]+) +([A-Z]*) +\S", line)
-        if m:
-            found.append((m.group(1), m.group(2)))
-    assert len(found) >= 15, found
-    return found
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

@@ -48,6 +48,19 @@ def free_port():
                 pass
 
 
+def newest_schema():
+    """Number of the newest schema that the sources have."""
+    return max(int(name[:4]) for name in os.listdir(ROOT + "/src/db/schema"))
+
+
+def commands():
+    """[(name, operands)] of every command, as `berth help` lists them."""
+    out = subprocess.run([binary(), "help"], check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout
+    listed = re.findall(r"^  ([a-z-]+(?: [a-z-]+)?) {2,}((?:\[?[A-Z]+\]?)(?: [A-Z]+)*)? {2,}\S", out, re.M)
+    assert len(listed) >= 55, listed
+    return listed
+
+
 class Postgres:
     """One private server for the whole run; a database for each hub."""
     _one, _lock = None, threading.Lock()
