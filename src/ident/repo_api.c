@@ -218,7 +218,8 @@ static int set(struct db_tx *tx, struct repo_job *j, struct gate *g, struct err 
 static int patch(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct repo_job *j = ch->arg;
-    if (ch->now.repo.fact->archived && rest_bool(j->c->body, "archived", true))
+    bool only = rest_has(j->c->body, "archived") && json_object_size(j->c->body) == 1;
+    if (ch->now.repo.fact->archived && rest_bool(j->c->body, "archived", true) && !only)
         return err_set(err, ERR_DENIED, "the repository is archived: it is read-only until archived is set to false");
     int rc = set(tx, j, &ch->now, err);
     return rc < 0 ? rc : show(tx, &j->c->r->arena, ch->who, &ch->now, true, &j->doc, err);
@@ -388,9 +389,9 @@ const struct rest_route repo_routes[] = {
      .also = {409}},
     {REST_GET(REPO "/collaborators", "collaborator_list", RIGHT_GRANTS_READ), share_list, "List collaborators", "repositories",
      .answer = &collaborator, .cursor = "s"},
-    {REST_PUT(REPO "/collaborators/{user}", "collaborator_set", RIGHT_COLLABORATORS), share_change, "Share with a user",
+    {REST_PUT(REPO "/collaborators/{user}", "collaborator_set", RIGHT_GRANTS), share_change, "Share with a user",
      "repositories", .body = &share_set, .answer = &collaborator, .also = {409}},
-    {REST_DELETE(REPO "/collaborators/{user}", "collaborator_remove", RIGHT_COLLABORATORS), share_change, "Share no longer",
+    {REST_DELETE(REPO "/collaborators/{user}", "collaborator_remove", RIGHT_GRANTS), share_change, "Share no longer",
      "repositories", .also = {409}},
 };
 const size_t n_repo_routes = ARRAY_LEN(repo_routes);

@@ -50,7 +50,7 @@ enum right {
     RIGHT_REPO_DELETE,
     RIGHT_GRANTS_READ,
     RIGHT_GRANTS,
-    RIGHT_COLLABORATORS,
+    RIGHT_EXPLAIN,       /* why somebody else may or may not */
     RIGHT_COUNT
 };
 enum right_object { OBJECT_SITE, OBJECT_ACCOUNT, OBJECT_REPO };
@@ -80,14 +80,16 @@ enum standing {
  * Repository: 1 read, 2 write, 3 admin, 4 owner of the namespace. */
 enum { RANK_NONE, RANK_READ, RANK_WRITE, RANK_ADMIN, RANK_OWNER };
 
-enum { CHANGES = 1, CONTENT = 2, AUDITORS = 4 };
+/* CONTENT: not while archived. AUDITORS: they may, whatever rank it takes. NOT_AUDITORS: they may not, though their
+ * rank would do. */
+enum { CONTENT = 1, AUDITORS = 2, NOT_AUDITORS = 4 };
 struct right_row {
     enum right right;
     const char *name, *what;     /* "repo.settings", for people */
     enum right_object object;
     int least;                   /* rank */
     enum scope scope;            /* of a token */
-    unsigned flags;              /* CHANGES: not for auditors; CONTENT: not while archived; AUDITORS: they may */
+    unsigned flags;
 };
 struct rank_row {
     enum right_object object;

@@ -337,7 +337,8 @@ static int login_run(struct rest_call *c, struct err *err)
 }
 
 const struct rest_route user_routes[] = {
-    {REST_ASK("/login", "login", RIGHT_PUBLIC), login_run, "Log in", "login", .body = &login, .answer = &login_answer},
+    {REST_ASK("/login", "login", RIGHT_PUBLIC), login_run, "Log in", "login", .body = &login, .answer = &login_answer,
+     .also = {401}},
     {REST_GET("/me", "me_get", RIGHT_SIGNED_IN), me_get, "Who am I", "login", .answer = &me},
     {REST_PATCH("/me", "me_update", RIGHT_OWN), me_patch_run, "Change the own account", "login", .body = &me_patch, .answer = &user},
     {REST_PUT("/me/password", "me_password", RIGHT_OWN), me_password, "Change the own password", "login",

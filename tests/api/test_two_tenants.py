@@ -21,7 +21,9 @@ BODIES = {
     ("POST", "/login"): {"username": "{user}", "password": "not the password"},
     ("POST", "/users"): {"name": "{new}", "password": "a-new-password-4711"},
     ("PATCH", "/users/{user}"): {"full_name": "x"},
-    ("PUT", "/users/{user}/password"): {"password": "a-new-password-4711", "old_password": "not the old one"},
+    ("PUT", "/users/{user}/password"): {"password": "a-new-password-4711"},
+    ("PATCH", "/me"): {"full_name": "x"},
+    ("PUT", "/me/password"): {"password": "a-new-password-4711", "old_password": "not the old one"},
     ("POST", "/orgs"): {"name": "{new}"},
     ("PATCH", "/orgs/{org}"): {"full_name": "x"},
     ("PUT", "/orgs/{org}/members/{user}"): {"role": "member"},
@@ -47,8 +49,8 @@ QUERIES = {
 # {id} means another thing below another path
 IDS = {"/orgs/{org}/tokens/{id}": "org_token", "/orgs/{org}/member-tokens/{id}": "member_token", "/tokens/{id}": "token"}
 # What the owner of an organization may not do in his own either: administrators do. And what is the same for everybody.
-NOT_A = re.compile(r"/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|/tokens/revoke|/audit(/export)?|/access/explain")
-EVERYBODYS = re.compile(r"/openapi\.json|/login|/me|/tokens/revoke|/plans(/.*)?")
+NOT_A = re.compile(r"/me/password|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|/tokens/revoke|/audit(/export)?|/access/explain")
+EVERYBODYS = re.compile(r"/openapi\.json|/login|/me(/password)?|/tokens/revoke|/plans(/.*)?")
 PERSONAL = "/repositories/{namespace}/{repo}/collaborators"
 NAMES = ("user", "org", "team", "namespace", "repo", "account", "token", "org_token", "member_token")
 
