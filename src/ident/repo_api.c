@@ -310,9 +310,11 @@ static int share_list(struct rest_call *c, struct err *err)
     return rc < 0 ? rc : rest_send_page(c);
 }
 
-static int gone(int rc, int64_t changed, const char *what, struct err *err)
+static int access_drop(struct db_tx *tx, const char *sql, int64_t repo_id, int64_t whom, struct err *err)
 {
-    return rc == 0 && changed == 0 ? err_set(err, ERR_NOT_FOUND, "the %s has no access to it", what) : rc;
+    int64_t changed = 0;
+    int rc = db_exec(tx, sql, DB_ARGS(DB_I(repo_id), DB_I(whom)), &changed, err);
+    return rc == 0 && changed == 0 ? err_set(err, ERR_NOT_FOUND, "there is no such access to take away") : rc;
 }
 
 static int grant_write(struct db_tx *tx, struct change *ch, struct err *err)
@@ -320,7 +322,7 @@ static int grant_write(struct db_tx *tx, struct change *ch, struct err *err)
     const struct http_req *r = ch->r;
     const struct rest_call *c = ch->arg;
     struct team_row team;
-    int64_t changed = 0, repo_id = ch->now.repo.fact->id;
+    int64_t repo_id = ch->now.repo.fact->id;
     int level = RANK_READ, rc;
     if (ch->now.account.kind != ACCOUNT_ORG)
         return err_set(err, ERR_EXISTS, "a personal repository has collaborators, not teams");
@@ -330,7 +332,7 @@ static int grant_write(struct db_tx *tx, struct change *ch, struct err *err)
     if (rc < 0)
         return rc;
     if (r->method == HTTP_DELETE)
-        return gone(db_exec(tx, GRANT_DROP, DB_ARGS(DB_I(repo_id), DB_I(team.id)), &changed, err), changed, "team", err);
+        return access_drop(tx, GRANT_DROP, repo_id, team.id, err);
     (void)level_parse(rest_text(c->body, "level"), &level);
     return db_exec(tx, GRANT_SET, DB_ARGS(DB_I(repo_id), DB_I(team.id), DB_I(level)), NULL, err);
 }
@@ -340,7 +342,7 @@ static int share_write(struct db_tx *tx, struct change *ch, struct err *err)
     const struct http_req *r = ch->r;
     const struct rest_call *c = ch->arg;
     struct account user;
-    int64_t changed = 0, repo_id = ch->now.repo.fact->id;
+    int64_t repo_id = ch->now.repo.fact->id;
     int level = RANK_READ, rc;
     if (ch->now.account.kind != ACCOUNT_USER)
         return err_set(err, ERR_EXISTS, "an organization's repository has teams, not collaborators");
@@ -349,7 +351,7 @@ static int share_write(struct db_tx *tx, struct change *ch, struct err *err)
     if (user.id == ch->now.account.id)
         return err_set(err, ERR_EXISTS, "the owner has access already");
     if (r->method == HTTP_DELETE)
-        return gone(db_exec(tx, SHARE_DROP, DB_ARGS(DB_I(repo_id), DB_I(user.id)), &changed, err), changed, "user", err);
+        return access_drop(tx, SHARE_DROP, repo_id, user.id, err);
     (void)level_parse(rest_text(c->body, "level"), &level);
     return db_exec(tx, SHARE_SET, DB_ARGS(DB_I(repo_id), DB_I(user.id), DB_I(level)), NULL, err);
 }

@@ -22,12 +22,13 @@ enum right {
     RIGHT_OWN,           /* own password, tokens, sessions, factors */
     RIGHT_ORG_CREATE,
     RIGHT_USERS_READ,
-    RIGHT_USERS,
+    RIGHT_USER_CREATE,
     RIGHT_SITE_AUDIT,
     RIGHT_PLANS,
     RIGHT_SITE_SETTINGS, /* identity providers and what else only administrators see */
     /* an account: parts[0] of the route */
     RIGHT_ACCOUNT_READ,
+    RIGHT_USER,          /* change, remove, give a password: administrators, but to others it is hidden */
     RIGHT_REPO_CREATE,
     RIGHT_ORG_SETTINGS,
     RIGHT_ORG_DELETE,
@@ -76,7 +77,7 @@ enum standing {
     BY_COLLABORATION_READ = 1 << 14,
     BY_COLLABORATION_WRITE = 1 << 15,
 };
-/* Ranks. Site: 1 signed in, 2 auditor, 3 administrator. Account: 1 member, 2 editor, 3 owner.
+/* Ranks. Site: 1 signed in, 2 auditor, 3 administrator. Account: 1 member, 2 editor, 3 owner, 4 administrator.
  * Repository: 1 read, 2 write, 3 admin, 4 owner of the namespace. */
 enum { RANK_NONE, RANK_READ, RANK_WRITE, RANK_ADMIN, RANK_OWNER };
 

@@ -213,6 +213,12 @@ class World:
             if key in ("visibility", "archived"):
                 setattr(self.facts.repositories[name], key, value)
 
+    def set_site_role(self, user, role):
+        """Ends what derived from the login before."""
+        self.must("PATCH", "users/" + user, {"site_role": role})
+        self.facts.users[user].site_role = role
+        self.logins[user].jwt = None
+
     def set_state(self, user, state):
         self.must("PATCH", "users/" + user, {"state": state})
         self.facts.users[user].state = state
@@ -546,7 +552,7 @@ ERRANDS = [
            own_token_made, made_token("tokens")),
     Errand("read-org-tokens", "GET orgs/O/tokens", _call("GET", "orgs/%(about)s/tokens")),
     Errand("change-org-tokens", "POST orgs/O/tokens",
-           _call("POST", "orgs/%(about)s/tokens", {"name": "%(new)s", "bounds": [{"pattern": "acme/*", "scope": "read"}]}),
+           _call("POST", "orgs/%(about)s/tokens", {"name": "%(new)s", "bounds": [{"pattern": "%(about)s/*", "scope": "read"}]}),
            listed("orgs/%(about)s/tokens", "name"), made_token("orgs/%(about)s/tokens")),
     Errand("read-member-tokens", "GET orgs/O/member-tokens", _call("GET", "orgs/%(about)s/member-tokens")),
     Errand("read-site-audit", "GET audit", _call("GET", "audit")),
