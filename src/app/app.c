@@ -95,6 +95,7 @@ static int open_http(struct app *a, struct err *err)
     rest_routes_add(a->rest, a->http, team_routes, n_team_routes);
     rest_routes_add(a->rest, a->http, repo_routes, n_repo_routes);
     rest_routes_add(a->rest, a->http, token_routes, n_token_routes);
+    rest_routes_add(a->rest, a->http, access_routes, n_access_routes);
     rc = rest_seal(a->rest, err);
     return rc < 0 ? rc : http_listen(a->http, err);
 }

@@ -124,8 +124,8 @@ int ident_gate_local(struct http_req *r, void *who, struct err *err); /* the mac
 void ident_gate_release(struct http_req *r);
 extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token */
 extern const size_t n_ident_routes;
-extern const struct rest_route user_routes[], org_routes[], team_routes[], repo_routes[], token_routes[]; /* /api/v1 */
-extern const size_t n_user_routes, n_org_routes, n_team_routes, n_repo_routes, n_token_routes;
+extern const struct rest_route user_routes[], org_routes[], team_routes[], repo_routes[], token_routes[], access_routes[]; /* /api/v1 */
+extern const size_t n_user_routes, n_org_routes, n_team_routes, n_repo_routes, n_token_routes, n_access_routes;
 
 /* First start: administrator and library namespace in one transaction. *ret_made false when users exist. */
 int ident_has_users(struct ident *i, bool *ret, struct err *err);

@@ -79,6 +79,14 @@ const struct right_row *right_row(enum right right)
     return NULL;
 }
 
+const struct right_row *right_row_named(enum right_object object, struct str name)
+{
+    for (size_t i = 0; i < n_right_rows; i++)
+        if (right_rows[i].object == object && str_is(name, right_rows[i].name))
+            return &right_rows[i];
+    return NULL;
+}
+
 int right_rank(enum right_object object, unsigned standing, const struct rank_row **ret_by)
 {
     int rank = RANK_NONE;
@@ -145,6 +153,17 @@ static const char *const scopes[] = {
     [SCOPE_DELETE] = "delete", [SCOPE_ADMIN] = "admin",           [SCOPE_LOGIN] = "login"};
 static const char *const levels[] = {"none", "read", "write", "admin", "admin"};
 
+static const char *const ranks[][5] = {
+    [OBJECT_SITE] = {"anybody", "signed in", "auditor", "administrator", NULL},
+    [OBJECT_ACCOUNT] = {"anybody", "member", "editor", "owner", "administrator"},
+    [OBJECT_REPO] = {"none", "read", "write", "admin", "owner"}};
+static const char *const objects[] = {"site", "account", "repository"};
+static const char *const answers[] = {[RIGHT_YES] = "yes",           [RIGHT_NO_HIDDEN] = "hidden",     [RIGHT_NO] = "no",
+                                      [RIGHT_NO_TOKEN] = "token",    [RIGHT_NO_ARCHIVED] = "archived", [RIGHT_NO_AUDITOR] = "auditor"};
+
+const char *rank_name(enum right_object object, int rank) { return ranks[object][rank]; }
+const char *object_name(enum right_object object) { return objects[object]; }
+const char *answer_name(enum right_answer answer) { return answers[answer]; }
 const char *scope_name(enum scope s) { return scopes[s]; }
 
 int scope_parse(struct str text, enum scope *ret)

@@ -3,7 +3,7 @@
  * Every route names a right. A right is asked for on an object: the site, an account (user or
  * organization) or a repository. What somebody is to that object gives a rank (rank_rows, the maximum
  * counts); the right says which rank it takes and which scope a token must have for it (right_rows).
- * Nothing else decides; docs/permissions.md is printed from the two tables. Pure: no lock, no
+ * Nothing else decides; tools/make-permissions prints docs/permissions.md from the two tables. Pure: no lock, no
  * database. */
 #ifndef IDENT_RIGHT_H
 #define IDENT_RIGHT_H
@@ -102,6 +102,9 @@ extern const struct right_row right_rows[];
 extern const struct rank_row rank_rows[];
 extern const size_t n_right_rows, n_rank_rows;
 const struct right_row *right_row(enum right right); /* of a route: BUG when it has none */
+const struct right_row *right_row_named(enum right_object object, struct str name); /* NULL: none */
+const char *rank_name(enum right_object object, int rank); /* "owner" */
+const char *object_name(enum right_object object);   /* site, account, repository */
 const char *scope_name(enum scope s);
 int scope_parse(struct str text, enum scope *ret);   /* -1 */
 const char *level_name(int rank);                    /* none, read, write, admin */
@@ -122,6 +125,7 @@ enum right_answer {
     RIGHT_NO_ARCHIVED,
     RIGHT_NO_AUDITOR
 };
+const char *answer_name(enum right_answer answer);   /* "yes", "hidden", "no", "token", "archived", "auditor" */
 struct right_verdict {
     enum right_answer answer;
     const struct right_row *row;

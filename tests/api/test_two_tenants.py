@@ -208,8 +208,8 @@ def never(world, ids, keys):
 
 def masked(a, ids):
     """Without what names the objects: longest first."""
-    masks = [(re.escape(v.encode()), b"NAME") for v in sorted(set(ids.values()), key=len, reverse=True)]
-    masks += [(b"new-[0-9]+", b"NEW"), (b"[0-9a-f]{16}(?=\")", b"REQUEST")]
+    masks = [(b"[0-9a-f]{16}(?=\")", b"REQUEST"), (b"new-[0-9]+", b"NEW")]
+    masks += [(rb"\b%s\b" % re.escape(v.encode()), b"NAME") for v in sorted(set(ids.values()), key=len, reverse=True)]
     return a.comparable(*masks), a.get("Content-Length")
 
 
