@@ -5,7 +5,7 @@ import itertools
 import pytest
 from berth import Hub
 from registry import INDEX
-from rights import SCOPES, Credential, covers, load
+from rights import SCOPES, Credential, Repository, covers, load
 from rightsworld import ERRANDS, KEEP, PROBES, Caller, Differences, World, acme, judge, run_errand
 
 ENV = {"BERTH_MAX_LOGINS_PER_ADDRESS": "0", "BERTH_MIN_FREE": "0"}
@@ -133,6 +133,35 @@ def test_lists_show_what_may_be_read(world, tokens, wrong):
         want = {o for o in world.facts.orgs if world.model.decide_account(world.facts, caller.cred, "read-org", o) == "allowed"}
         if got != want:
             wrong.note(caller, "orgs", "want %s" % sorted(want), "got %s" % sorted(got))
+
+
+def test_policies_of_an_organization(world, wrong):
+    """Personal tokens that it does not take see of it what strangers do; logins and its own tokens go on."""
+    bounds = [("*", "admin")]
+    world.add_org("strict", "owner", "read")
+    world.add_team("strict", "probe")
+    world.set_member("strict", "editor", "editor")
+    world.set_member("strict", "member", "member")
+    for visibility in ("public", "private"):
+        world.add_repository("strict/" + visibility, Repository(visibility))
+        world.known["strict/" + visibility] = world.state("strict/" + visibility)
+    who = [world.add_token(user, bounds, None, days) for user in ("owner", "editor", "member") for days in (0, 30, 61)]
+    who += [world.add_token("owner", bounds, "strict", 90), world.logins["owner"], world.logins["member"]]
+    for policy in ({}, {"token_max_days": 60}, {"personal_tokens": False}, {"token_max_days": 0}, {"personal_tokens": True}):
+        if policy:
+            world.set_policy("strict", **policy)
+        for i, (caller, name) in enumerate(itertools.product(who, ("strict/public", "strict/private"))):
+            judge(world, caller, i % 4 < 2 and caller.cred.kind == "token", name, PROBES, world.known, wrong)
+        for caller, e in itertools.product(who, ERRANDS):
+            if e.action in ("read-org", "read-members", "change-org", "change-members", "create-repository"):
+                run_errand(world, e, caller, True, "strict", wrong)
+        for caller in who:
+            got = {o["name"] for o in world.must("GET", "orgs?limit=100", None, caller)["items"]} & {"strict"}
+            want = {"strict"} if world.model.decide_account(world.facts, caller.cred, "read-org", "strict") == "allowed" else set()
+            if got != want:
+                wrong.note(caller, policy, "list of orgs", "want %s" % want, "got %s" % got)
+    for name in ("strict/public", "strict/private"):
+        del world.facts.repositories[name]
 
 
 def test_disabled_accounts_have_no_rights(world, wrong):

@@ -8,7 +8,7 @@ changed when it was allowed, and World.state reads, as the administrator, what r
 import itertools
 import json
 import urllib.parse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rawhttp import Closed, build
 from registry import INDEX, basic, digest, dumps, index_doc, quote
@@ -19,7 +19,7 @@ KEEP = dumps(index_doc([], annotations={"content": "keep"}))
 VICTIM = dumps(index_doc([], annotations={"content": "victim"}))
 BLOB, PUSHED = b"a blob that can be deleted", b"a blob that is pushed"
 TAGS = ("keep", "victim")
-PEOPLE = "owner editor member tread twrite tadmin gone self cread cwrite stranger off audrey".split()
+PEOPLE = "owner editor member extra tread twrite tadmin gone self cread cwrite stranger off audrey".split()
 # Routes that are not there yet: as soon as the hub's document names them, they are asked.
 LATER = {
     "delete-repository": ("DELETE", "/repositories/{namespace}/{repo}"), "read-site-audit": ("GET", "/audit"),
@@ -243,19 +243,25 @@ class World:
             a = self.registry("PUT", name, "manifests/" + ref, body=doc, media_type=INDEX)
         assert a.status == 201, (name, what, a)
 
-    def add_token(self, owner, bounds, org=None):
+    def set_policy(self, org, **policy):
+        self.must("PATCH", "orgs/" + org, policy)
+        for key, value in policy.items():
+            setattr(self.facts.orgs[org], key, value)
+
+    def add_token(self, owner, bounds, org=None, days=90):
         """A personal token of owner, or, with org, one of the organization."""
         path, whose = ("orgs/%s/tokens" % org, org) if org else ("tokens", owner)
-        doc = self.must("POST", path, {"name": self.fresh("token"), "bounds": [{"pattern": p, "scope": s} for p, s in bounds]},
+        doc = self.must("POST", path, {"name": self.fresh("token"), "bounds": [{"pattern": p, "scope": s} for p, s in bounds],
+                                    "expires_in_days": days},
                         self.logins[owner])
         self.hub.secrets.update((doc["token"], basic(whose, doc["token"])[6:]))
         self.token_ids.add(str(doc["id"]))
-        return Caller("%s[%s]" % (whose, " ".join("%s:%s" % b for b in bounds)), Credential("token", whose, tuple(bounds)),
+        return Caller("%s[%s]" % (whose, " ".join("%s:%s" % b for b in bounds)), Credential("token", whose, tuple(bounds), days=days),
                       whose, doc["token"], doc["token"], str(doc["id"]))
 
     def revoke(self, caller, owner, org=None):
         self.must("DELETE", ("orgs/%s/tokens/%s" % (org, caller.id) if org else "tokens/%s" % caller.id), None, self.logins[owner])
-        caller.cred = Credential("token", caller.cred.owner, caller.cred.bounds, True)
+        caller.cred = replace(caller.cred, dead=True)
 
     # --- what really is, read as the administrator
     def state(self, name):
@@ -289,6 +295,8 @@ def acme(world):
         world.set_member("acme", user, {"editor": "editor", "off": "owner"}.get(user, "member"))
     for org in ("readers", "writers"):
         world.set_member(org, "member", "member")
+    for org in ("acme", "globex"):
+        world.set_member(org, "extra", "member")
     for org in ("acme", "readers", "writers", "globex"):
         world.add_team(org, "probe")
     for team, user in (("readers", "tread"), ("writers", "twrite"), ("admins", "tadmin"), ("readers", "gone"), ("readers", "twrite")):
@@ -504,6 +512,23 @@ def own_token_made(world, about):
         any(t["name"] == world.sent["new"] for t in world.must("GET", "tokens?limit=100", None, world.logins[world.owner])["items"])
 
 
+def leave(world, caller, derived, about):
+    return world.api("DELETE", "orgs/%s/members/%s" % (about, caller.cred.owner or "nobody"), None, caller, derived)
+
+
+def has_left(world, about):
+    real = {m["user"] for m in world.must("GET", "orgs/%s/members?limit=100" % about)["items"]}
+    return world.owner not in real and (about not in world.facts.orgs or world.owner in world.facts.orgs[about].members)
+
+
+def org_to_leave(world):
+    """One that the acting person is a member of, and somebody else's."""
+    name = world.fresh("leaving")
+    world.must("POST", "orgs", {"name": name})
+    world.must("PUT", "orgs/%s/members/%s" % (name, world.owner), {"role": "member"})
+    return name
+
+
 def throwaway_user(world):
     name = world.fresh("throwaway")
     world.must("POST", "users", {"name": name, "password": "a-throwaway-password-17"})
@@ -536,6 +561,10 @@ ERRANDS = [
     Errand("read-members", "GET orgs/O/members", _call("GET", "orgs/%(about)s/members")),
     Errand("change-members", "PUT orgs/O/members/U", _call("PUT", "orgs/%(about)s/members/cread", {"role": "member"}),
            listed("orgs/%(about)s/members", "user", "cread"), remove("orgs/%(about)s/members/cread")),
+    Errand("remove-member", "DELETE orgs/O/members/U", _call("DELETE", "orgs/%(about)s/members/extra"),
+           lambda w, about: not listed("orgs/%(about)s/members", "user", "extra")(w, about),
+           lambda w, about: w.must("PUT", "orgs/%s/members/extra" % about, {"role": "member"})),
+    Errand("leave-org", "DELETE orgs/O/members/SELF", leave, has_left, disposable=org_to_leave),
     Errand("read-teams", "GET orgs/O/teams", _call("GET", "orgs/%(about)s/teams")),
     Errand("read-teams", "GET orgs/O/teams/T", _call("GET", "orgs/%(about)s/teams/probe")),
     Errand("read-teams", "GET orgs/O/teams/T/members", _call("GET", "orgs/%(about)s/teams/probe/members")),
@@ -566,12 +595,15 @@ ERRANDS = [
 def run_errand(world, e, caller, derived, about, wrong):
     """Returns 1 when it was sent, 0 when the model has no opinion or nothing to sacrifice."""
     verdict = world.model.decide_account(world.facts, caller.cred, e.action, about, "%s/new" % about if about else None)
-    if verdict is None or not world.offers(e.action):
+    if verdict is None or not world.offers(e.action) or (e.action, caller.cred.owner) == ("remove-member", "extra"):  # that is to leave
         return 0
+    world.owner = caller.cred.owner
     if verdict == "allowed" and e.disposable:
         world.acting = world.logins.get(caller.cred.owner, world.root)
         about = e.disposable(world)
-    world.acting, world.owner = caller if caller.cred.kind == "login" else world.root, caller.cred.owner
+        if not world.model.bound_suffices(world.facts, caller.cred, about, world.model.t["account"][e.action]["token"]):
+            return 0
+    world.acting = caller if caller.cred.kind == "login" else world.root
     who = "%s%s" % (caller, " derived" if derived else "")
     a = e.send(world, caller, derived, about)
     if not world.model.right_answer(verdict, e.dialect, caller.cred, a.status, e.action == "create-by-push"):
