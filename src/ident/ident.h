@@ -126,8 +126,21 @@ int ident_gate_local(struct http_req *r, void *who, struct err *err); /* the mac
 void ident_gate_release(struct http_req *r);
 extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token */
 extern const size_t n_ident_routes;
-extern const struct rest_route user_routes[], org_routes[], team_routes[], repo_routes[], token_routes[], audit_routes[]; /* /api/v1 */
-extern const size_t n_user_routes, n_org_routes, n_team_routes, n_repo_routes, n_token_routes, n_audit_routes;
+/* Of /api/v1. */
+extern const struct rest_route user_routes[];
+extern const size_t n_user_routes;
+extern const struct rest_route org_routes[];
+extern const size_t n_org_routes;
+extern const struct rest_route team_routes[];
+extern const size_t n_team_routes;
+extern const struct rest_route repo_routes[];
+extern const size_t n_repo_routes;
+extern const struct rest_route token_routes[];
+extern const size_t n_token_routes;
+extern const struct rest_route audit_routes[];
+extern const size_t n_audit_routes;
+extern const struct rest_route access_routes[];
+extern const size_t n_access_routes;
 
 /* First start: administrator and library namespace in one transaction. *ret_made false when users exist. */
 int ident_has_users(struct ident *i, bool *ret, struct err *err);

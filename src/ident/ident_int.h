@@ -104,6 +104,8 @@ unsigned relation_cheap(const struct principal *p, const struct account *owner, 
 /* Adds to *standing what rows say; repo_id 0: to the account alone. */
 int relation_tx(struct db_tx *tx, const struct principal *p, const struct account *owner, int64_t repo_id,
                 unsigned *standing, struct err *err);
+/* Whether the organization takes the credential of a member, by its policy. If not, the membership is none. */
+bool org_takes(const struct account *org, const struct principal *p);
 int namespace_tx_add(struct db_tx *tx, struct str name, int64_t owner_id, int64_t now, struct err *err);
 int repo_tx_add(struct db_tx *tx, int64_t owner_id, struct str name, bool public, int64_t now, struct err *err);
 

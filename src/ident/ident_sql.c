@@ -54,8 +54,7 @@ static void map_relation(const struct db_rows *row, void *out)
     *(struct relation_row *)out = (struct relation_row){db_int(row, 0), db_int(row, 1), db_int(row, 2)};
 }
 
-/* Whether the organization takes this member's token, by its policy. */
-static bool org_takes(const struct account *org, const struct principal *p)
+bool org_takes(const struct account *org, const struct principal *p)
 {
     if (p->credential_kind != CREDENTIAL_PERSONAL)
         return true;

@@ -78,7 +78,7 @@ static int list_read(struct db_tx *tx, void *arg, struct err *err)
     while (rc == 0 && !rest_full(c) && (rc = db_next(rows, err)) == 1) {
         struct account a;
         account_map(rows, &a);
-        if (principal_scope_account(p, str_of(a.name)) >= SCOPE_READ)
+        if (principal_scope_account(p, str_of(a.name)) >= SCOPE_READ && (p->role != SITE_NONE || org_takes(&a, p)))
             rest_add(c, org_json(&a, db_int(rows, ACCOUNT_COLUMNS_N)), json_pack("[s]", a.name));
         rc = 0;
     }

@@ -218,7 +218,8 @@ static int set(struct db_tx *tx, struct repo_job *j, struct gate *g, struct err 
 static int patch(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct repo_job *j = ch->arg;
-    if (ch->now.repo.fact->archived && rest_bool(j->c->body, "archived", true))
+    bool only = rest_has(j->c->body, "archived") && json_object_size(j->c->body) == 1;
+    if (ch->now.repo.fact->archived && rest_bool(j->c->body, "archived", true) && !only)
         return err_set(err, ERR_DENIED, "the repository is archived: it is read-only until archived is set to false");
     int rc = set(tx, j, &ch->now, err);
     return rc < 0 ? rc : show(tx, &j->c->r->arena, ch->who, &ch->now, true, &j->doc, err);
@@ -309,9 +310,11 @@ static int share_list(struct rest_call *c, struct err *err)
     return rc < 0 ? rc : rest_send_page(c);
 }
 
-static int gone(int rc, int64_t changed, const char *what, struct err *err)
+static int access_drop(struct db_tx *tx, const char *sql, int64_t repo_id, int64_t whom, struct err *err)
 {
-    return rc == 0 && changed == 0 ? err_set(err, ERR_NOT_FOUND, "the %s has no access to it", what) : rc;
+    int64_t changed = 0;
+    int rc = db_exec(tx, sql, DB_ARGS(DB_I(repo_id), DB_I(whom)), &changed, err);
+    return rc == 0 && changed == 0 ? err_set(err, ERR_NOT_FOUND, "there is no such access to take away") : rc;
 }
 
 static int grant_write(struct db_tx *tx, struct change *ch, struct err *err)
@@ -319,7 +322,7 @@ static int grant_write(struct db_tx *tx, struct change *ch, struct err *err)
     const struct http_req *r = ch->r;
     const struct rest_call *c = ch->arg;
     struct team_row team;
-    int64_t changed = 0, repo_id = ch->now.repo.fact->id;
+    int64_t repo_id = ch->now.repo.fact->id;
     int level = RANK_READ, rc;
     if (ch->now.account.kind != ACCOUNT_ORG)
         return err_set(err, ERR_EXISTS, "a personal repository has collaborators, not teams");
@@ -329,7 +332,7 @@ static int grant_write(struct db_tx *tx, struct change *ch, struct err *err)
     if (rc < 0)
         return rc;
     if (r->method == HTTP_DELETE)
-        return gone(db_exec(tx, GRANT_DROP, DB_ARGS(DB_I(repo_id), DB_I(team.id)), &changed, err), changed, "team", err);
+        return access_drop(tx, GRANT_DROP, repo_id, team.id, err);
     (void)level_parse(rest_text(c->body, "level"), &level);
     return db_exec(tx, GRANT_SET, DB_ARGS(DB_I(repo_id), DB_I(team.id), DB_I(level)), NULL, err);
 }
@@ -339,7 +342,7 @@ static int share_write(struct db_tx *tx, struct change *ch, struct err *err)
     const struct http_req *r = ch->r;
     const struct rest_call *c = ch->arg;
     struct account user;
-    int64_t changed = 0, repo_id = ch->now.repo.fact->id;
+    int64_t repo_id = ch->now.repo.fact->id;
     int level = RANK_READ, rc;
     if (ch->now.account.kind != ACCOUNT_USER)
         return err_set(err, ERR_EXISTS, "an organization's repository has teams, not collaborators");
@@ -348,7 +351,7 @@ static int share_write(struct db_tx *tx, struct change *ch, struct err *err)
     if (user.id == ch->now.account.id)
         return err_set(err, ERR_EXISTS, "the owner has access already");
     if (r->method == HTTP_DELETE)
-        return gone(db_exec(tx, SHARE_DROP, DB_ARGS(DB_I(repo_id), DB_I(user.id)), &changed, err), changed, "user", err);
+        return access_drop(tx, SHARE_DROP, repo_id, user.id, err);
     (void)level_parse(rest_text(c->body, "level"), &level);
     return db_exec(tx, SHARE_SET, DB_ARGS(DB_I(repo_id), DB_I(user.id), DB_I(level)), NULL, err);
 }
@@ -388,9 +391,9 @@ const struct rest_route repo_routes[] = {
      .also = {409}},
     {REST_GET(REPO "/collaborators", "collaborator_list", RIGHT_GRANTS_READ), share_list, "List collaborators", "repositories",
      .answer = &collaborator, .cursor = "s"},
-    {REST_PUT(REPO "/collaborators/{user}", "collaborator_set", RIGHT_COLLABORATORS), share_change, "Share with a user",
+    {REST_PUT(REPO "/collaborators/{user}", "collaborator_set", RIGHT_GRANTS), share_change, "Share with a user",
      "repositories", .body = &share_set, .answer = &collaborator, .also = {409}},
-    {REST_DELETE(REPO "/collaborators/{user}", "collaborator_remove", RIGHT_COLLABORATORS), share_change, "Share no longer",
+    {REST_DELETE(REPO "/collaborators/{user}", "collaborator_remove", RIGHT_GRANTS), share_change, "Share no longer",
      "repositories", .also = {409}},
 };
 const size_t n_repo_routes = ARRAY_LEN(repo_routes);

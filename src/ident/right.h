@@ -3,7 +3,7 @@
  * Every route names a right. A right is asked for on an object: the site, an account (user or
  * organization) or a repository. What somebody is to that object gives a rank (rank_rows, the maximum
  * counts); the right says which rank it takes and which scope a token must have for it (right_rows).
- * Nothing else decides; docs/permissions.md is printed from the two tables. Pure: no lock, no
+ * Nothing else decides; tools/make-permissions prints docs/permissions.md from the two tables. Pure: no lock, no
  * database. */
 #ifndef IDENT_RIGHT_H
 #define IDENT_RIGHT_H
@@ -22,12 +22,13 @@ enum right {
     RIGHT_OWN,           /* own password, tokens, sessions, factors */
     RIGHT_ORG_CREATE,
     RIGHT_USERS_READ,
-    RIGHT_USERS,
+    RIGHT_USER_CREATE,
     RIGHT_SITE_AUDIT,
     RIGHT_PLANS,
     RIGHT_SITE_SETTINGS, /* identity providers and what else only administrators see */
     /* an account: parts[0] of the route */
     RIGHT_ACCOUNT_READ,
+    RIGHT_USER,          /* change, remove, give a password: administrators, but to others it is hidden */
     RIGHT_REPO_CREATE,
     RIGHT_ORG_SETTINGS,
     RIGHT_ORG_DELETE,
@@ -50,7 +51,7 @@ enum right {
     RIGHT_REPO_DELETE,
     RIGHT_GRANTS_READ,
     RIGHT_GRANTS,
-    RIGHT_COLLABORATORS,
+    RIGHT_EXPLAIN,       /* why somebody else may or may not */
     RIGHT_COUNT
 };
 enum right_object { OBJECT_SITE, OBJECT_ACCOUNT, OBJECT_REPO };
@@ -76,18 +77,20 @@ enum standing {
     BY_COLLABORATION_READ = 1 << 14,
     BY_COLLABORATION_WRITE = 1 << 15,
 };
-/* Ranks. Site: 1 signed in, 2 auditor, 3 administrator. Account: 1 member, 2 editor, 3 owner.
+/* Ranks. Site: 1 signed in, 2 auditor, 3 administrator. Account: 1 member, 2 editor, 3 owner, 4 administrator.
  * Repository: 1 read, 2 write, 3 admin, 4 owner of the namespace. */
 enum { RANK_NONE, RANK_READ, RANK_WRITE, RANK_ADMIN, RANK_OWNER };
 
-enum { CHANGES = 1, CONTENT = 2, AUDITORS = 4 };
+/* CONTENT: not while archived. AUDITORS: they may, whatever rank it takes. NOT_AUDITORS: they may not, though their
+ * rank would do. */
+enum { CONTENT = 1, AUDITORS = 2, NOT_AUDITORS = 4 };
 struct right_row {
     enum right right;
     const char *name, *what;     /* "repo.settings", for people */
     enum right_object object;
     int least;                   /* rank */
     enum scope scope;            /* of a token */
-    unsigned flags;              /* CHANGES: not for auditors; CONTENT: not while archived; AUDITORS: they may */
+    unsigned flags;
 };
 struct rank_row {
     enum right_object object;
@@ -99,6 +102,9 @@ extern const struct right_row right_rows[];
 extern const struct rank_row rank_rows[];
 extern const size_t n_right_rows, n_rank_rows;
 const struct right_row *right_row(enum right right); /* of a route: BUG when it has none */
+const struct right_row *right_row_named(enum right_object object, struct str name); /* NULL: none */
+const char *rank_name(enum right_object object, int rank); /* "owner" */
+const char *object_name(enum right_object object);   /* site, account, repository */
 const char *scope_name(enum scope s);
 int scope_parse(struct str text, enum scope *ret);   /* -1 */
 const char *level_name(int rank);                    /* none, read, write, admin */
@@ -119,6 +125,7 @@ enum right_answer {
     RIGHT_NO_ARCHIVED,
     RIGHT_NO_AUDITOR
 };
+const char *answer_name(enum right_answer answer);   /* "yes", "hidden", "no", "token", "archived", "auditor" */
 struct right_verdict {
     enum right_answer answer;
     const struct right_row *row;

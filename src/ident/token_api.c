@@ -325,25 +325,24 @@ static int org_patch(struct rest_call *c, struct err *err) { return change_token
 static int org_drop(struct rest_call *c, struct err *err) { return change_token(c, true, drop, "org.access_token.delete", err); }
 static int org_rotate(struct rest_call *c, struct err *err) { return change_token(c, true, rotate, "org.access_token.rotate", err); }
 
-/* --- by its text: whoever holds it may end it */
+/* --- by its text: whoever holds it may end it. As RFC 7009 has it, one that is dead already is a success. */
 
 static int owner_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct token_job *j = arg;
     struct account a;
     int rc = credential_tx_by_hash(tx, j->hash, clock_now(), &j->row, err);
-    if (rc == 1 && j->row.state != 2 && (rc = account_tx_by_id(tx, j->row.account_id, &a, err)) == 1) {
+    j->owner[0] = 0;
+    if (rc == 1 && j->row.state != 2 && (rc = account_tx_by_id(tx, j->row.account_id, &a, err)) == 1)
         text_copy(j->owner, sizeof j->owner, str_of(a.name));
-        return 0;
-    }
-    return rc < 0 ? rc : err_set(err, ERR_NOT_FOUND, "this is no token of this hub, or it is revoked");
+    return rc < 0 ? rc : 0;
 }
 
 static int revoke(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct token_job *j = ch->arg;
     int rc = owner_read(tx, j, err);
-    return rc < 0 ? rc : credential_tx_revoke(tx, j->row.id, err);
+    return rc < 0 || j->owner[0] == 0 ? rc : credential_tx_revoke(tx, j->row.id, err);
 }
 
 static int revoke_run(struct rest_call *c, struct err *err)
@@ -352,12 +351,12 @@ static int revoke_run(struct rest_call *c, struct err *err)
     struct str text = rest_text(c->body, "token");
     enum token_kind kind;
     struct change ch = {.right = RIGHT_PUBLIC, .fn = revoke, .arg = &j, .action = "token.revoke"};
-    if (token_text_parse(text, &kind, NULL) < 0)
-        return err_set(err, ERR_NOT_FOUND, "this is no token of this hub, or it is revoked");
+    if (token_text_parse(text, &kind, err) < 0)
+        return rest_wrong(c, err, "token", "%s", err->text);
     token_text_hash(ident_of(c->r)->credential_key, text, j.hash);
     int rc = db_read(ident_of(c->r)->db, owner_read, &j, err);
-    if (rc < 0)
-        return rc;
+    if (rc < 0 || j.owner[0] == 0)
+        return rc < 0 ? rc : rest_send(c, NULL);
     ch.accounts[0] = ch.object = str_of(j.owner);
     rc = change_run(c->r, &ch, err);
     return rc < 0 ? rc : rest_send(c, NULL);

@@ -361,14 +361,14 @@ const struct rest_route user_routes[] = {
     {REST_PUT("/me/password", "me_password", RIGHT_OWN), me_password, "Change the own password", "login",
      .body = &password_change},
     {REST_GET("/users", "user_list", RIGHT_USERS_READ), user_list, "List users", "users", .answer = &user, .cursor = "s"},
-    {REST_POST("/users", "user_create", RIGHT_USERS), user_add, "Make a user", "users", .body = &user_new, .answer = &user,
+    {REST_POST("/users", "user_create", RIGHT_USER_CREATE), user_add, "Make a user", "users", .body = &user_new, .answer = &user,
      .status = 201, .also = {409}},
     {REST_GET("/users/{user}", "user_get", RIGHT_ACCOUNT_READ), user_get, "Read a user", "users", .answer = &user},
-    {REST_PATCH("/users/{user}", "user_update", RIGHT_USERS), user_patch_run, "Change a user", "users", .body = &user_patch,
+    {REST_PATCH("/users/{user}", "user_update", RIGHT_USER), user_patch_run, "Change a user", "users", .body = &user_patch,
      .answer = &user, .also = {409}},
-    {REST_DELETE("/users/{user}", "user_remove", RIGHT_USERS), user_drop, "Remove a user; the name is never given again", "users",
+    {REST_DELETE("/users/{user}", "user_remove", RIGHT_USER), user_drop, "Remove a user; the name is never given again", "users",
      .also = {409}},
-    {REST_PUT("/users/{user}/password", "user_password", RIGHT_USERS), user_password, "Set a user's password", "users",
+    {REST_PUT("/users/{user}/password", "user_password", RIGHT_USER), user_password, "Set a user's password", "users",
      .body = &password_set},
 };
 const size_t n_user_routes = ARRAY_LEN(user_routes);

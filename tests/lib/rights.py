@@ -35,11 +35,12 @@ def load(path=TABLES):
 @dataclass(frozen=True)
 class Credential:
     """kind: none, login (password or what a login gave), token. owner: the account that it acts for (None: nobody).
-    bounds: ((pattern, scope), ...) of a token. What derives from a credential is the same as it."""
+    bounds: ((pattern, scope), ...) of a token; days: its whole life, 0 for ever. What derives from a credential is the same as it."""
     kind: str
     owner: str = None
     bounds: tuple = ()
     dead: bool = False
+    days: int = 90
 
 
 ANONYMOUS = Credential("none")
@@ -57,6 +58,8 @@ class Org:
     members: dict = field(default_factory=dict)  # user -> member, editor, owner
     former: set = field(default_factory=set)
     teams: dict = field(default_factory=dict)  # team -> set of users
+    personal_tokens: bool = True
+    token_max_days: int = 0
 
 
 @dataclass
@@ -88,8 +91,17 @@ class Model:
     def __init__(self, tables=None):
         self.t = tables or load()
 
-    def roles(self, facts, who, name):
-        """Rows of the table "roles" that apply to the account who (None: nobody) on the repository."""
+    def takes(self, org, cred):
+        """Whether the organization takes this credential of a member; one of its own it always does."""
+        if cred.kind != "token":
+            return True
+        broken = {"personal-tokens-off": not org.personal_tokens,
+                  "lives-too-long": org.token_max_days > 0 and not 0 < cred.days <= org.token_max_days}
+        return all(self.t["policies"][policy]["membership"] == "yes" for policy, is_so in broken.items() if is_so)
+
+    def roles(self, facts, cred, name):
+        """Rows of the table "roles" that apply to whom a credential speaks for, on the repository."""
+        who = cred.owner
         if who is None:
             return {"anonymous"}
         space, repo = name.split("/")[0], facts.repositories[name]
@@ -99,9 +111,9 @@ class Model:
         out |= {"none": set(), "auditor": {"auditor"}, "admin": {"site-admin"}}[user.site_role]
         if who == space:
             out.add("namespace-owner")
-        if space in facts.orgs:
+        if space in facts.orgs and self.takes(facts.orgs[space], cred):
             out |= self.org_roles(facts.orgs[space], who, repo)
-        elif who in repo.collaborators:
+        elif space in facts.users and who in repo.collaborators:
             out.add("collaborator-" + repo.collaborators[who])
         return out
 
@@ -113,8 +125,8 @@ class Model:
         out = {"member-" + org.default_access if role == "member" else "org-" + role}
         return out | {"team-" + level for team, level in repo.teams.items() if who in org.teams.get(team, ())}
 
-    def level(self, facts, who, name):
-        repo, roles = facts.repositories[name], self.roles(facts, who, name)
+    def level(self, facts, cred, name):
+        repo, roles = facts.repositories[name], self.roles(facts, cred, name)
         got = max((self.t["roles"][r][repo.visibility] for r in roles), key=LEVELS.index)
         caps = [self.t["ceilings"][r]["level"] for r in roles if r in self.t["ceilings"]]
         return min([got] + caps, key=LEVELS.index)
@@ -136,7 +148,7 @@ class Model:
         repo = facts.repositories.get(name)
         if repo is None:
             return "hidden"
-        level = self.level(facts, cred.owner, name)
+        level = self.level(facts, cred, name)
 
         def enough(action):
             need = self.t["actions"][action]["archived" if repo.archived else "live"]
@@ -147,8 +159,9 @@ class Model:
         return "allowed" if enough(action) else "forbidden"
 
     # --- accounts and the site
-    def columns(self, facts, who, about):
-        """Columns of the table "account" that apply to who; about: the org, user or namespace, None for the site."""
+    def columns(self, facts, cred, about):
+        """Columns of the table "account" that apply; about: the org, user or namespace, None for the site."""
+        who = cred.owner
         if who is None:
             return {"anonymous"}
         own = who == about
@@ -159,10 +172,10 @@ class Model:
             return {"auditor-self" if own else "auditor"}
         out = {"user"} | ({"self"} if own else set()) | ({"site-admin"} if role == "admin" else set())
         org = facts.orgs.get(about)
-        return out | ({org.members[who]} if org and who in org.members else set())
+        return out | ({org.members[who]} if org and who in org.members and self.takes(org, cred) else set())
 
-    def cell(self, facts, who, about, action):
-        cells = {self.t["account"][action][c] for c in self.columns(facts, who, about)}
+    def cell(self, facts, cred, about, action):
+        cells = {self.t["account"][action][c] for c in self.columns(facts, cred, about)}
         if "yes" in cells:
             return "yes"
         return None if "?" in cells else "login" if "login" in cells else max(cells, key=ORDER.index)
@@ -183,7 +196,7 @@ class Model:
         if self.worthless(facts, cred):
             return "unauthenticated"
         row = self.t["account"][action]
-        cell = self.cell(facts, cred.owner, about, action)
+        cell = self.cell(facts, cred, about, action)
         if cell == "login":
             return "unauthenticated"
         if cred.kind == "token" and row["token"] == "never":
@@ -197,7 +210,7 @@ class Model:
 
     def org_hidden(self, facts, cred, org):
         row = self.t["account"]["read-org"]
-        return org not in facts.orgs or self.cell(facts, cred.owner, org, "read-org") != "yes" or \
+        return org not in facts.orgs or self.cell(facts, cred, org, "read-org") != "yes" or \
             not self.bound_suffices(facts, cred, org, row["token"])
 
     def scope_limit(self, facts, who):

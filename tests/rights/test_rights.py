@@ -63,7 +63,7 @@ def abouts(model, action):
 # --- the tables are whole
 def test_tables_have_all_rows_and_known_cells():
     t = load()
-    assert set(t) == {"roles", "ceilings", "actions", "scopes", "account", "token-limit", "answers"}
+    assert set(t) == {"roles", "ceilings", "policies", "actions", "scopes", "account", "token-limit", "answers"}
     assert all(row[v] in LEVELS for row in t["roles"].values() for v in ("public", "private"))
     assert all(row[s] in LEVELS + ["never"] for row in t["actions"].values() for s in ("live", "archived"))
     assert set(t["scopes"]) == set(t["actions"]) and all(list(row) == SCOPES for row in t["scopes"].values())
@@ -75,7 +75,7 @@ def test_tables_have_all_rows_and_known_cells():
 
 
 def test_every_role_occurs_in_the_world():
-    met = set().union(*(MODEL.roles(WORLD, c.owner, n) for c in LOGINS + TOKENS for n in WORLD.repositories))
+    met = set().union(*(MODEL.roles(WORLD, c, n) for c in LOGINS + TOKENS for n in WORLD.repositories))
     assert met == set(MODEL.t["roles"])
 
 
@@ -116,6 +116,27 @@ def test_each_flip_of_a_ceiling_shows():
     before = repository_answers(MODEL, LOGINS)
     assert all(repository_answers(changed("ceilings", *flip), LOGINS) != before
                for flip in (("auditor", "level", "none"), ("auditor", "level", "write"), ("auditor", "level", "admin")))
+
+
+def strict(**policy):
+    """The world with an organization that does not take every token."""
+    f = copy.deepcopy(WORLD)
+    for key, value in policy.items():
+        setattr(f.orgs["acme"], key, value)
+    return f
+
+
+def test_each_flip_of_a_policy_shows():
+    year, week = (Credential("token", "owner", (("*", "admin"),), days=d) for d in (365, 7))
+    for policy, facts in (("personal-tokens-off", strict(personal_tokens=False)), ("lives-too-long", strict(token_max_days=30))):
+        assert MODEL.decide(facts, year, "acme/private", "pull") == "hidden"
+        assert MODEL.decide(facts, year, "acme/public", "pull") == "allowed"
+        assert MODEL.decide_account(facts, year, "read-org", "acme") == "hidden"
+        assert MODEL.decide(facts, Credential("login", "owner"), "acme/private", "push") == "allowed"
+        assert MODEL.decide(facts, Credential("token", "acme", (("*", "admin"),), days=365), "acme/private", "push") == "allowed"
+        assert changed("policies", policy, "membership", "yes").decide(facts, year, "acme/private", "pull") == "allowed"
+    assert MODEL.decide(strict(token_max_days=30), week, "acme/private", "push") == "allowed"
+    assert MODEL.decide(strict(token_max_days=30), Credential("token", "owner", (("*", "admin"),), days=0), "acme/private", "push") == "hidden"
 
 
 def test_each_flip_of_an_action_shows():

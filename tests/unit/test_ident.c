@@ -91,7 +91,7 @@ static void test_rights(void **state)
     assert_int_equal(answer(RIGHT_PULL, IS_SELF, SCOPE_PUBLIC_READ), RIGHT_NO_HIDDEN);
     assert_int_equal(answer(RIGHT_PULL, IS_SELF | IS_PUBLIC, SCOPE_PUBLIC_READ), RIGHT_YES);
     assert_int_equal(answer(RIGHT_PUSH, IS_SELF | IS_AUDITOR, SCOPE_LOGIN), RIGHT_NO_AUDITOR);
-    assert_int_equal(answer(RIGHT_USERS, IS_SIGNED_IN | IS_SITE_ADMIN, SCOPE_ADMIN), RIGHT_NO_TOKEN);
+    assert_int_equal(answer(RIGHT_USER, IS_SIGNED_IN | IS_SITE_ADMIN, SCOPE_ADMIN), RIGHT_NO_TOKEN);
     for (size_t i = 0; i < n_right_rows; i++) /* nobody is given more by a token than without */
         for (size_t k = 0; k < n_rank_rows; k++)
             for (int scope = SCOPE_ANY; scope <= SCOPE_ADMIN; scope++)
