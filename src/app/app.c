@@ -96,6 +96,7 @@ static int open_http(struct app *a, struct err *err)
     rest_routes_add(a->rest, a->http, repo_routes, n_repo_routes);
     rest_routes_add(a->rest, a->http, token_routes, n_token_routes);
     rest_routes_add(a->rest, a->http, audit_routes, n_audit_routes);
+    rest_routes_add(a->rest, a->http, content_routes, n_content_routes);
     rc = rest_seal(a->rest, err);
     return rc < 0 ? rc : http_listen(a->http, err);
 }
