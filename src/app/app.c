@@ -98,6 +98,7 @@ static int open_http(struct app *a, enum app_mode mode, struct err *err)
     rest_routes_add(a->rest, a->http, token_routes, n_token_routes);
     rest_routes_add(a->rest, a->http, audit_routes, n_audit_routes);
     rest_routes_add(a->rest, a->http, access_routes, n_access_routes);
+    rest_routes_add(a->rest, a->http, content_routes, n_content_routes);
     rc = rest_seal(a->rest, err);
     if (mode == APP_COMMAND)
         http_set_read_only(a->http, app_read_only(a));

@@ -95,3 +95,16 @@ int account_tx_spare_admin(struct db_tx *tx, const struct account *a, struct err
         return err_set(err, ERR_EXISTS, "\"%s\" is the last administrator", a->name);
     return rc;
 }
+
+int account_tx_user(struct db_tx *tx, struct str name, struct account *ret, struct err *err)
+{
+    int rc = account_tx_find(tx, name, ret, err);
+    if (rc == 0 || (rc == 1 && (ret->kind != ACCOUNT_USER || ret->state == ACCOUNT_REMOVED)))
+        return err_set(err, ERR_NOT_FOUND, "there is no user \"%.*s\"", STR_FMT(name));
+    return rc < 0 ? rc : 0;
+}
+
+int account_is_org(const struct account *a, struct err *err)
+{
+    return a->kind == ACCOUNT_ORG ? 0 : err_set(err, ERR_NOT_FOUND, "there is no such account, or you may not read it");
+}

@@ -42,19 +42,6 @@ const struct rest_check check_pattern = {pattern_fine, "must be *, NAMESPACE/*, 
 const struct rest_check check_line = {line_fits, "must be one line without control characters", NULL};
 const struct rest_check check_email = {email_fits, "must be an e-mail address, or empty", NULL};
 
-const char *member_role_name(int64_t role)
-{
-    return role >= MEMBER_MEMBER && role <= MEMBER_OWNER ? words_member_role[role - MEMBER_MEMBER] : "none";
-}
-
-enum member_role member_role_of(struct str word)
-{
-    for (int i = 0; words_member_role[i] != NULL; i++)
-        if (str_is(word, words_member_role[i]))
-            return (enum member_role)(i + MEMBER_MEMBER);
-    return MEMBER_NONE;
-}
-
 struct str api_text(const json_t *body, const char *name, const char *keep)
 {
     if (!rest_has(body, name))
@@ -66,17 +53,4 @@ struct str api_text(const json_t *body, const char *name, const char *keep)
 int api_absent(struct err *err, const char *what)
 {
     return err_set(err, ERR_NOT_FOUND, "there is no such %s, or you may not read it", what);
-}
-
-int api_tx_user(struct db_tx *tx, struct str name, struct account *ret, struct err *err)
-{
-    int rc = account_tx_find(tx, name, ret, err);
-    if (rc == 0 || (rc == 1 && (ret->kind != ACCOUNT_USER || ret->state == ACCOUNT_REMOVED)))
-        return err_set(err, ERR_NOT_FOUND, "there is no user \"%.*s\"", STR_FMT(name));
-    return rc < 0 ? rc : 0;
-}
-
-int api_org(const struct account *a, struct err *err)
-{
-    return a->kind == ACCOUNT_ORG ? 0 : api_absent(err, "account");
 }

@@ -80,11 +80,12 @@ int ident_catalog(struct ident *i, const struct principal *p, struct str last, s
 {
     auto_free struct names *q = mem_zalloc(sizeof *q);
     auto_free struct cut *c = mem_zalloc(sizeof *c);
+    static const struct str behind = {"!~", 2}; /* what repo_tx_abandon left */
     char from[NAME_MAX_BYTES + 9];
     int rc = 0;
     size_t told = 0;
     bool cut = p->credential_id != 0;
-    text_copy(from, sizeof from, last);
+    text_copy(from, sizeof from, str_cmp(last, behind) < 0 ? behind : last);
     c->names = q;
     do {
         *q = (struct names){.p = p, .last = str_of(from), .n = n - told < CATALOG_PAGE ? n - told : CATALOG_PAGE};

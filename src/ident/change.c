@@ -1,5 +1,5 @@
-/* See change.h. */
-#include "ident/change.h"
+/* A change of state by a request; see account.h. */
+#include "ident/ident_int.h"
 
 static enum right right_of(const struct change *c)
 {

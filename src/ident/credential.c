@@ -49,7 +49,7 @@ struct credential credential_of(const struct http_req *r)
     c.value = str_trim(rest);
     if (str_ieq(scheme, STR_LIT("Basic")))
         c.kind = CREDENTIAL_BASIC;
-    else if (str_ieq(scheme, STR_LIT("Bearer")))
+    else if (str_ieq(scheme, STR_LIT("Bearer")) || str_ieq(scheme, STR_LIT("JWT"))) /* older clients of Docker Hub */
         c.kind = CREDENTIAL_BEARER;
     if (c.kind != CREDENTIAL_BAD)
         c.tag = secret_tag(all);

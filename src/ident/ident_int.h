@@ -2,7 +2,7 @@
  *
  * Who owns what: name.c grammar · right.c the decision · gate.c the gate · change.c a change decided
  * again and recorded · credential.c header -> principal, with its caches · jwt.c the signed form ·
- * mint_api.c /token and /v2/ · token.c random tokens · account.c, org.c, repo.c what can be changed ·
+ * mint_api.c /token and /v2/ · account.c, org.c, repo.c, token.c the rules behind account.h ·
  * *_sql.c statements · *_api.c the routes of /api/v1. */
 #ifndef IDENT_IDENT_INT_H
 #define IDENT_IDENT_INT_H
@@ -13,13 +13,13 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "crypt/secret.h"
-#include "ident/ident.h"
+#include "ident/account.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 #define API_TOKEN_LIFE_US ((int64_t)3600 * 1000000)
-enum { LIBRARY_MAX = NAME_MAX_BYTES + 9, SCOPES_MAX = 32, FAIL_SLOTS = 4096, BOUNDS_MAX = 50, TOKEN_RECHECK_US = 60000000 };
+enum { SCOPES_MAX = 32, FAIL_SLOTS = 4096, TOKEN_RECHECK_US = 60000000 };
 
 struct relation { /* what a principal is to a repository */
     struct shared shared;
@@ -84,20 +84,8 @@ void token_make_api(struct ident *i, const struct principal *p, int64_t now, int
 int token_check(const struct ident *i, struct str token, struct principal **ret, struct err *err);
 
 /* ---- gate.c */
-struct gate {
-    struct req_repo repo;
-    struct account account;   /* target, or the repository's owner; id 0: absent */
-    struct str account_name;  /* as the path names it */
-    unsigned standing;
-    struct ident *ident;
-    char name[LIBRARY_MAX];
-};
 /* WWW-Authenticate for a request without, or with a bad, credential. */
 void gate_challenge(struct http_req *r, const char *error);
-/* Fills account, repository (a reference) and standing of g for the object that g names. */
-int gate_tx_find(struct db_tx *tx, const struct principal *p, enum right_object object, struct gate *g, struct err *err);
-struct right_verdict gate_verdict(const struct principal *p, const struct gate *g, enum right right);
-int verdict_error(const struct right_verdict *v, struct err *err); /* in the APIs' words */
 unsigned relation_cheap(const struct principal *p, const struct account *owner, bool public, bool *ret_all);
 
 /* ---- ident_sql.c: repositories and what somebody is to them */
@@ -107,11 +95,13 @@ int relation_tx(struct db_tx *tx, const struct principal *p, const struct accoun
 /* Whether the organization takes the credential of a member, by its policy. If not, the membership is none. */
 bool org_takes(const struct account *org, const struct principal *p);
 int namespace_tx_add(struct db_tx *tx, struct str name, int64_t owner_id, int64_t now, struct err *err);
+int repo_tx_update(struct db_tx *tx, const struct repo_fact *f, struct str about, struct str full, struct err *err);
+int repo_tx_unname(struct db_tx *tx, int64_t repo_id, struct str name, struct err *err); /* and takes all access away */
+int grant_tx_put(struct db_tx *tx, int64_t repo_id, int64_t team_id, int level, struct err *err);
+int grant_tx_drop(struct db_tx *tx, int64_t repo_id, int64_t team_id, struct err *err); /* 1, 0 */
 int repo_tx_add(struct db_tx *tx, int64_t owner_id, struct str name, bool public, int64_t now, struct err *err);
 
 /* ---- account_sql.c */
-int account_tx_find(struct db_tx *tx, struct str name, struct account *ret, struct err *err); /* 1, 0; in any state */
-int account_tx_by_id(struct db_tx *tx, int64_t id, struct account *ret, struct err *err);
 int account_tx_password(struct db_tx *tx, int64_t id, char ret[PASSWORD_HASH_MAX], struct err *err); /* 1, 0 */
 int account_tx_stands(struct db_tx *tx, int64_t id, int64_t epoch, int64_t role, struct err *err); /* 1, 0 */
 int account_tx_any(struct db_tx *tx, struct err *err);                                             /* 1, 0 */
@@ -131,34 +121,24 @@ int account_tx_name_free(struct db_tx *tx, struct str name, struct err *err); /*
 int account_tx_spare_admin(struct db_tx *tx, const struct account *a, struct err *err); /* 0, ERR_EXISTS: the last one */
 
 /* ---- record.c: rows of the audit log */
-struct change;
 struct audit_row record_row(const struct http_req *r, const struct principal *p, const char *action, struct str object);
 void record_login(struct ident *i, struct http_req *r, const struct principal *p, struct str name, enum audit_result result);
 int record_tx_change(struct db_tx *tx, const struct change *c, struct err *err);
 
 /* ---- org_sql.c */
-struct member_row {
-    int64_t user_id, role, created_at;
-    char user[ACCOUNT_NAME_MAX + 1];
-};
-int member_tx_find(struct db_tx *tx, int64_t org_id, int64_t user_id, struct member_row *ret, struct err *err); /* 1, 0 */
 int member_tx_remove(struct db_tx *tx, int64_t org_id, int64_t user_id, struct err *err); /* and from its teams */
 int member_tx_spare_owner(struct db_tx *tx, int64_t org_id, int64_t user_id, struct err *err); /* 0, ERR_EXISTS: the last one */
 /* Organizations that nobody else owns: 1 and a name, 0. */
 int member_tx_sole_owner(struct db_tx *tx, int64_t user_id, char ret_org[ACCOUNT_NAME_MAX + 1], struct err *err);
 int member_tx_remove_all(struct db_tx *tx, int64_t user_id, struct err *err); /* memberships and collaborations */
-struct team_row {
-    int64_t id, created_at, members;
-    char name[ACCOUNT_NAME_MAX + 1], description[401];
-};
+int team_tx_insert(struct db_tx *tx, int64_t org_id, struct str name, struct str about, struct err *err);
+int team_tx_update(struct db_tx *tx, int64_t id, struct str name, struct str about, struct err *err);
+int team_member_tx_add(struct db_tx *tx, int64_t team_id, int64_t user_id, struct err *err);
+int team_member_tx_drop(struct db_tx *tx, int64_t team_id, int64_t user_id, struct err *err); /* 1, 0 */
 int team_tx_find(struct db_tx *tx, int64_t org_id, struct str name, struct team_row *ret, struct err *err); /* 1, 0 */
 int member_tx_set(struct db_tx *tx, int64_t org_id, int64_t user_id, enum member_role role, const char *source, struct err *err);
 
 /* ---- token_sql.c */
-struct credential_row {
-    int64_t id, account_id, kind, state, created_by, created_at, expires_at, used_at, old_until;
-    char name[101], created_from[64], used_from[64];
-};
 /* By the hash that it has, or had until a rotation's overlap ends: 1, 0. Whatever its state. */
 int credential_tx_by_hash(struct db_tx *tx, const uint8_t hash[32], int64_t now, struct credential_row *ret, struct err *err);
 void credential_map(const struct db_rows *row, void *credential_row);
@@ -166,8 +146,9 @@ void credential_map(const struct db_rows *row, void *credential_row);
 int credential_tx_by_id(struct db_tx *tx, int64_t id, struct credential_row *ret, struct err *err); /* 1, 0 */
 /* Bounds of a credential into p (owned by it). */
 int credential_tx_bounds(struct db_tx *tx, int64_t id, struct principal *p, struct err *err);
-bool credential_lives(const struct credential_row *c, int64_t now);
-int credential_tx_revoke(struct db_tx *tx, int64_t id, struct err *err);
+int credential_tx_count(struct db_tx *tx, int64_t account_id, enum credential_kind kind, int64_t *ret, struct err *err);
+int credential_tx_add(struct db_tx *tx, const struct credential_row *c, const uint8_t hash[32], struct err *err);
+int credential_tx_add_bound(struct db_tx *tx, int64_t id, struct str pattern, enum scope scope, struct err *err);
 int credential_tx_end_all(struct db_tx *tx, int64_t account_id, struct err *err); /* revokes every token of the account */
 int credential_tx_used(struct db_tx *tx, int64_t id, int64_t now, struct str from, struct err *err);
 #endif

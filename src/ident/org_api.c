@@ -45,44 +45,27 @@ json_t *org_json(const struct account *a, int64_t role)
                      role != MEMBER_NONE ? json_string(member_role_name(role)) : json_null());
 }
 
-static const char ALL_ORGS[] = "SELECT " ACCOUNT_COLUMNS ", coalesce(m.role, 0) FROM accounts a LEFT JOIN members m "
-                               "ON m.org_id = a.id AND m.user_id = $3 WHERE a.kind = 1 AND a.state = 0 AND a.name > $1 "
-                               "ORDER BY a.name LIMIT $2";
-static const char MY_ORGS[] = "SELECT " ACCOUNT_COLUMNS ", m.role FROM members m JOIN accounts a ON a.id = m.org_id "
-                              "WHERE m.user_id = $3 AND a.state = 0 AND a.name > $1 ORDER BY a.name LIMIT $2";
-static const char THIS_ORG[] = "SELECT " ACCOUNT_COLUMNS ", 0 FROM accounts a WHERE a.id = $3 AND a.name > $1 LIMIT $2";
 static const char SET[] = "UPDATE accounts SET full_name = $2, default_access = $3, default_visibility = $4, no_public = $5, "
                           "personal_tokens = $6, token_max_days = $7, updated_at = $8 WHERE id = $1";
 static const char SET_REMOVED[] = "UPDATE accounts SET state = 1, epoch = epoch + 1, updated_at = $2 WHERE id = $1";
 static const char ANY_REPO[] = "SELECT r.id FROM repos r JOIN namespaces n ON n.id = r.namespace_id "
                                "WHERE n.owner_id = $1 AND r.name > '!~' LIMIT 1";
-static const char MEMBERS[] = "SELECT m.user_id, m.role, m.created_at, a.name FROM members m JOIN accounts a ON a.id = m.user_id "
-                              "WHERE m.org_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3";
 static const char DROP_MEMBERS[] = "DELETE FROM members WHERE org_id = $1";
 static const char DROP_TEAMS[] = "DELETE FROM teams WHERE org_id = $1";
 
 /* --- lists */
 
-enum { TOKEN_ROWS = 10000 };
+static int list_add(void *arg, const struct account *a, int64_t role)
+{
+    rest_add(arg, org_json(a, role), json_pack("[s]", a->name));
+    return 0;
+}
 
 static int list_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct rest_call *c = arg;
-    const struct principal *p = req_principal(c->r);
-    const char *sql = p->role != SITE_NONE ? ALL_ORGS : p->kind == WHO_ORG ? THIS_ORG : MY_ORGS;
-    auto_rows struct db_rows *rows = NULL;
     int64_t n = rest_page(c);
-    /* A token leaves out what its bounds do not reach, so the number of rows is not known beforehand. */
-    int rc = db_query(tx, sql, DB_ARGS(DB_T(rest_after_text(c, 0)), DB_I(p->credential_id ? TOKEN_ROWS : n), DB_I(p->user_id)),
-                      &rows, err);
-    while (rc == 0 && !rest_full(c) && (rc = db_next(rows, err)) == 1) {
-        struct account a;
-        account_map(rows, &a);
-        if (principal_scope_account(p, str_of(a.name)) >= SCOPE_READ && (p->role != SITE_NONE || org_takes(&a, p)))
-            rest_add(c, org_json(&a, db_int(rows, ACCOUNT_COLUMNS_N)), json_pack("[s]", a.name));
-        rc = 0;
-    }
-    return rc;
+    return org_tx_each(tx, req_principal(c->r), rest_after_text(c, 0), n, list_add, c, err);
 }
 
 static int org_list(struct rest_call *c, struct err *err)
@@ -117,7 +100,7 @@ static int get_read(struct db_tx *tx, void *arg, struct err *err)
 static int org_get(struct rest_call *c, struct err *err)
 {
     struct org_job j = {.c = c, .account = *req_account(c->r)};
-    int rc = api_org(&j.account, err);
+    int rc = account_is_org(&j.account, err);
     if (rc == 0)
         rc = db_read(ident_of(c->r)->db, get_read, &j, err);
     return rc < 0 ? rc : rest_send(c, org_json(&j.account, j.role));
@@ -155,7 +138,7 @@ static int first_owner(struct db_tx *tx, struct org_job *j, const struct princip
     int rc = 0;
     if (named.p != NULL && !str_is(named, p->name) && p->role != SITE_ADMIN)
         return rest_wrong(j->c, err, "owner", "can only be named by an administrator");
-    if (named.p != NULL && (rc = api_tx_user(tx, named, &owner, err)) < 0)
+    if (named.p != NULL && (rc = account_tx_user(tx, named, &owner, err)) < 0)
         return rest_wrong(j->c, err, "owner", "is no user");
     return owner.id == 0 ? 0 : member_tx_set(tx, j->account.id, owner.id, MEMBER_OWNER, "local", err);
 }
@@ -190,7 +173,7 @@ static int patch(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct org_job *j = ch->arg;
     j->account = ch->now.account;
-    int rc = api_org(&j->account, err);
+    int rc = account_is_org(&j->account, err);
     if (rc == 0)
         rc = set(tx, j, err);
     return rc < 0 ? rc : own_role(tx, j, ch->who, err);
@@ -210,7 +193,7 @@ static int drop(struct db_tx *tx, struct change *ch, struct err *err)
 {
     static const char *const each[] = {DROP_MEMBERS, DROP_TEAMS};
     int64_t id = ch->now.account.id, repo;
-    int rc = api_org(&ch->now.account, err);
+    int rc = account_is_org(&ch->now.account, err);
     if (rc < 0)
         return rc;
     if (str_is(ch->now.account_name, "library"))
@@ -238,24 +221,22 @@ static json_t *member_json(const struct member_row *m)
     return json_pack("{s:s,s:s,s:o}", "user", m->user, "role", member_role_name(m->role), "joined_at", rest_json_time(m->created_at));
 }
 
+static int members_add(void *arg, const struct member_row *m)
+{
+    rest_add(arg, member_json(m), json_pack("[s]", m->user));
+    return 0;
+}
+
 static int members_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct rest_call *c = arg;
-    auto_rows struct db_rows *rows = NULL;
     int64_t n = rest_page(c);
-    int rc = db_query(tx, MEMBERS, DB_ARGS(DB_I(req_account(c->r)->id), DB_T(rest_after_text(c, 0)), DB_I(n)), &rows, err);
-    while (rc == 0 && (rc = db_next(rows, err)) == 1) {
-        struct member_row m = {.role = db_int(rows, 1), .created_at = db_int(rows, 2)};
-        text_copy(m.user, sizeof m.user, db_text(rows, 3));
-        rest_add(c, member_json(&m), json_pack("[s]", m.user));
-        rc = 0;
-    }
-    return rc;
+    return member_tx_each(tx, req_account(c->r)->id, rest_after_text(c, 0), n, members_add, c, err);
 }
 
 static int member_list(struct rest_call *c, struct err *err)
 {
-    int rc = api_org(req_account(c->r), err);
+    int rc = account_is_org(req_account(c->r), err);
     if (rc == 0)
         rc = db_read(ident_of(c->r)->db, members_read, c, err);
     return rc < 0 ? rc : rest_send_page(c);
@@ -270,25 +251,7 @@ struct member_job {
 static int member_write(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct member_job *j = ch->arg;
-    struct account user;
-    int64_t org_id = ch->now.account.id;
-    int rc = api_org(&ch->now.account, err);
-    if (rc == 0 && str_is(ch->now.account_name, "library"))
-        rc = err_set(err, ERR_EXISTS, "library belongs to the hub: only administrators change what is in it");
-    if (rc < 0 || (rc = api_tx_user(tx, j->c->r->parts[1], &user, err)) < 0 ||
-        (rc = member_tx_find(tx, org_id, user.id, &j->row, err)) < 0)
-        return rc;
-    bool is = rc == 1;
-    if (!is && j->role == MEMBER_NONE)
-        return err_set(err, ERR_NOT_FOUND, "\"%s\" is not a member", user.name);
-    if (is && j->row.role == MEMBER_OWNER && j->role != MEMBER_OWNER && (rc = member_tx_spare_owner(tx, org_id, user.id, err)) < 0)
-        return rc;
-    if (j->role == MEMBER_NONE)
-        return member_tx_remove(tx, org_id, user.id, err);
-    if ((rc = member_tx_set(tx, org_id, user.id, j->role, "local", err)) < 0)
-        return rc;
-    rc = member_tx_find(tx, org_id, user.id, &j->row, err);
-    return rc < 0 ? rc : 0;
+    return member_tx_change(tx, ch, j->c->r->parts[1], j->role, &j->row, err);
 }
 
 static int member_set(struct rest_call *c, struct err *err)

@@ -1,5 +1,5 @@
 /* Rows of the audit log: changes with their transaction; what happens without one is counted. */
-#include "ident/change.h"
+#include "ident/ident_int.h"
 
 #include <stdlib.h>
 

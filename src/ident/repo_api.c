@@ -42,62 +42,24 @@ static const struct rest_schema share_set = {
     "ShareLevel", "A level of access.", (const struct rest_field[]){
         {"level", REST_ENUM, .required = true, .words = words_share}, {0}}};
 
-static const char TEXTS[] = "SELECT description, full_description, created_at, updated_at FROM repos WHERE id = $1";
-static const char SET[] = "UPDATE repos SET description = $2, full_description = $3, public = $4, archived = $5, updated_at = $6 "
-                          "WHERE id = $1";
-static const char GRANTS[] = "SELECT t.name, g.level FROM team_grants g JOIN teams t ON t.id = g.team_id "
-                             "WHERE g.repo_id = $1 AND t.name > $2 ORDER BY t.name LIMIT $3";
 static const char SHARES[] = "SELECT a.name, c.level FROM collaborators c JOIN accounts a ON a.id = c.user_id "
                              "WHERE c.repo_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3";
-static const char GRANT_SET[] = "INSERT INTO team_grants (repo_id, team_id, level) VALUES ($1, $2, $3) "
-                                "ON CONFLICT (repo_id, team_id) DO UPDATE SET level = excluded.level";
-static const char GRANT_DROP[] = "DELETE FROM team_grants WHERE repo_id = $1 AND team_id = $2";
 static const char SHARE_SET[] = "INSERT INTO collaborators (repo_id, user_id, level) VALUES ($1, $2, $3) "
                                 "ON CONFLICT (repo_id, user_id) DO UPDATE SET level = excluded.level";
 static const char SHARE_DROP[] = "DELETE FROM collaborators WHERE repo_id = $1 AND user_id = $2";
 
-struct repo_texts {
-    struct arena *arena;
-    struct str about, full;
-    int64_t created_at, updated_at;
-};
-
-static void map_texts(const struct db_rows *row, void *out)
-{
-    struct repo_texts *t = out;
-    t->about = str_of(str_dup(t->arena, db_text(row, 0)));
-    t->full = str_of(str_dup(t->arena, db_text(row, 1)));
-    t->created_at = db_int(row, 2);
-    t->updated_at = db_int(row, 3) ? db_int(row, 3) : db_int(row, 2);
-}
-
-/* What the caller may, after his token is cut. */
-static int level_of(const struct principal *p, const struct gate *g)
-{
-    static const struct {
-        enum right right;
-        int level;
-    } each[] = {{RIGHT_REPO_SETTINGS, RANK_ADMIN}, {RIGHT_PUSH, RANK_WRITE}, {RIGHT_REPO_READ, RANK_READ}};
-    for (size_t i = 0; i < ARRAY_LEN(each); i++) {
-        enum right_answer a = gate_verdict(p, g, each[i].right).answer;
-        if (a == RIGHT_YES || a == RIGHT_NO_ARCHIVED)
-            return each[i].level;
-    }
-    return RANK_NONE;
-}
-
 static int show(struct db_tx *tx, struct arena *arena, const struct principal *p, const struct gate *g, bool full, json_t **ret,
                 struct err *err)
 {
-    struct repo_texts t = {.arena = arena};
+    struct repo_texts t = {.about = STR_LIT("")};
     const struct repo_fact *f = g->repo.fact;
-    int rc = db_one(tx, TEXTS, DB_ARGS(DB_I(f->id)), map_texts, &t, err);
+    int rc = repo_tx_texts(tx, arena, f->id, &t, err);
     if (rc < 0)
         return rc;
     json_decref(*ret);
     *ret = json_pack("{s:s%,s:s,s:s%,s:b,s:o,s:o,s:s}", "name", g->repo.name.p, g->repo.name.n, "visibility",
                      f->public ? "public" : "private", "description", t.about.p, t.about.n, "archived", f->archived, "created_at",
-                     rest_json_time(t.created_at), "updated_at", rest_json_time(t.updated_at), "level", level_name(level_of(p, g)));
+                     rest_json_time(t.created_at), "updated_at", rest_json_time(t.updated_at), "level", level_name(gate_level(p, g)));
     if (full)
         json_object_set_new(*ret, "full_description", json_stringn(t.full.p, t.full.n));
     return 0;
@@ -187,41 +149,19 @@ static int repo_get(struct rest_call *c, struct err *err)
     return finish(&j, db_read(ident_of(c->r)->db, get_read, &j, err));
 }
 
-static int may_be_public(const struct account *owner, bool public, struct err *err)
+static struct repo_set set_of(const json_t *b)
 {
-    return public && owner->no_public ? err_set(err, ERR_EXISTS, "the organization \"%s\" allows no public repositories", owner->name) : 0;
-}
-
-/* Sets what the body has; the rest stays. */
-static int set(struct db_tx *tx, struct repo_job *j, struct gate *g, struct err *err)
-{
-    struct repo_texts t = {.arena = &j->c->r->arena};
-    const json_t *b = j->c->body;
-    struct repo_fact *f = g->repo.fact;
     struct str visibility = rest_text(b, "visibility");
-    bool public = visibility.p == NULL ? f->public : str_is(visibility, "public");
-    int rc = db_one(tx, TEXTS, DB_ARGS(DB_I(f->id)), map_texts, &t, err);
-    if (rc == 1 && !f->public)
-        rc = may_be_public(&f->owner, public, err);
-    if (rc < 0)
-        return rc;
-    t.about = api_text(b, "description", t.about.p);
-    t.full = api_text(b, "full_description", t.full.p);
-    f->public = public;
-    f->archived = rest_bool(b, "archived", f->archived);
-    return db_exec(tx, SET,
-                   DB_ARGS(DB_I(f->id), DB_T(t.about), DB_T(t.full), DB_I(public),
-                           DB_I(f->archived), DB_I(clock_now())),
-                   NULL, err);
+    return (struct repo_set){api_text(b, "description", NULL), api_text(b, "full_description", NULL),
+                             visibility.p == NULL ? -1 : str_is(visibility, "public"),
+                             rest_has(b, "archived") ? rest_bool(b, "archived", false) : -1};
 }
 
 static int patch(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct repo_job *j = ch->arg;
-    bool only = rest_has(j->c->body, "archived") && json_object_size(j->c->body) == 1;
-    if (ch->now.repo.fact->archived && rest_bool(j->c->body, "archived", true) && !only)
-        return err_set(err, ERR_DENIED, "the repository is archived: it is read-only until archived is set to false");
-    int rc = set(tx, j, &ch->now, err);
+    struct repo_set set = set_of(j->c->body);
+    int rc = repo_tx_set(tx, ch->now.repo.fact, &set, err);
     return rc < 0 ? rc : show(tx, &j->c->r->arena, ch->who, &ch->now, true, &j->doc, err);
 }
 
@@ -236,21 +176,12 @@ static int add(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct repo_job *j = ch->arg;
     struct gate g = {.repo.name = j->name};
-    struct str visibility = rest_text(j->c->body, "visibility");
-    bool public = visibility.p == NULL ? ch->now.account.default_public && !ch->now.account.no_public : str_is(visibility, "public");
-    int rc = ident_tx_repo(tx, j->name, &g.repo.fact, err);
-    if (rc == 1) {
-        shared_unref(&g.repo.fact->shared);
-        return err_set(err, ERR_EXISTS, "the repository \"%.*s\" exists", STR_FMT(j->name));
-    }
-    if (rc < 0 || (rc = may_be_public(&ch->now.account, public, err)) < 0 ||
-        (rc = repo_tx_add(tx, ch->now.account.id, j->name, public, clock_now(), err)) < 0 ||
-        (rc = gate_tx_find(tx, ch->who, OBJECT_REPO, &g, err)) < 0)
-        return rc;
-    rc = set(tx, j, &g, err);
+    struct repo_set set = set_of(j->c->body);
+    int rc = repo_tx_make(tx, ch, &set, &g, err);
     if (rc == 0)
         rc = show(tx, &j->c->r->arena, ch->who, &g, true, &j->doc, err);
-    shared_unref(&g.repo.fact->shared);
+    if (g.repo.fact != NULL)
+        shared_unref(&g.repo.fact->shared);
     return rc;
 }
 
@@ -281,22 +212,36 @@ static int repo_add(struct rest_call *c, struct err *err)
 
 /* --- who has access */
 
-static int access_read(struct db_tx *tx, struct rest_call *c, const char *sql, const char *what, struct err *err)
+static void access_add(struct rest_call *c, const char *what, struct str name, int64_t level)
 {
+    rest_add(c, json_pack("{s:s%,s:s}", what, name.p, name.n, "level", level_name((int)level)), json_pack("[s%]", name.p, name.n));
+}
+
+static int grants_add(void *arg, const struct grant_row *g)
+{
+    access_add(arg, "team", str_of(g->team), g->level);
+    return 0;
+}
+
+static int grants_read(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct rest_call *c = arg;
+    int64_t n = rest_page(c);
+    return grant_tx_each(tx, req_repo(c->r)->fact->id, rest_after_text(c, 0), n, grants_add, c, err);
+}
+
+static int shares_read(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct rest_call *c = arg;
     auto_rows struct db_rows *rows = NULL;
     int64_t n = rest_page(c);
-    int rc = db_query(tx, sql, DB_ARGS(DB_I(req_repo(c->r)->fact->id), DB_T(rest_after_text(c, 0)), DB_I(n)), &rows, err);
+    int rc = db_query(tx, SHARES, DB_ARGS(DB_I(req_repo(c->r)->fact->id), DB_T(rest_after_text(c, 0)), DB_I(n)), &rows, err);
     while (rc == 0 && (rc = db_next(rows, err)) == 1) {
-        struct str name = db_text(rows, 0);
-        rest_add(c, json_pack("{s:s%,s:s}", what, name.p, name.n, "level", level_name((int)db_int(rows, 1))),
-                 json_pack("[s%]", name.p, name.n));
+        access_add(c, "user", db_text(rows, 0), db_int(rows, 1));
         rc = 0;
     }
     return rc;
 }
-
-static int grants_read(struct db_tx *tx, void *arg, struct err *err) { return access_read(tx, arg, GRANTS, "team", err); }
-static int shares_read(struct db_tx *tx, void *arg, struct err *err) { return access_read(tx, arg, SHARES, "user", err); }
 
 static int grant_list(struct rest_call *c, struct err *err)
 {
@@ -310,31 +255,18 @@ static int share_list(struct rest_call *c, struct err *err)
     return rc < 0 ? rc : rest_send_page(c);
 }
 
-static int access_drop(struct db_tx *tx, const char *sql, int64_t repo_id, int64_t whom, struct err *err)
-{
-    int64_t changed = 0;
-    int rc = db_exec(tx, sql, DB_ARGS(DB_I(repo_id), DB_I(whom)), &changed, err);
-    return rc == 0 && changed == 0 ? err_set(err, ERR_NOT_FOUND, "there is no such access to take away") : rc;
-}
-
 static int grant_write(struct db_tx *tx, struct change *ch, struct err *err)
 {
     const struct http_req *r = ch->r;
     const struct rest_call *c = ch->arg;
     struct team_row team;
-    int64_t repo_id = ch->now.repo.fact->id;
-    int level = RANK_READ, rc;
+    int level = RANK_NONE;
     if (ch->now.account.kind != ACCOUNT_ORG)
         return err_set(err, ERR_EXISTS, "a personal repository has collaborators, not teams");
-    rc = team_tx_find(tx, ch->now.account.id, r->parts[2], &team, err);
-    if (rc == 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no team \"%.*s\"", STR_FMT(r->parts[2]));
-    if (rc < 0)
-        return rc;
-    if (r->method == HTTP_DELETE)
-        return access_drop(tx, GRANT_DROP, repo_id, team.id, err);
-    (void)level_parse(rest_text(c->body, "level"), &level);
-    return db_exec(tx, GRANT_SET, DB_ARGS(DB_I(repo_id), DB_I(team.id), DB_I(level)), NULL, err);
+    int rc = team_tx_get(tx, &ch->now.account, r->parts[2], &team, err);
+    if (r->method != HTTP_DELETE)
+        (void)level_parse(rest_text(c->body, "level"), &level);
+    return rc < 0 ? rc : grant_tx_set(tx, ch, &team, level, err);
 }
 
 static int share_write(struct db_tx *tx, struct change *ch, struct err *err)
@@ -342,16 +274,18 @@ static int share_write(struct db_tx *tx, struct change *ch, struct err *err)
     const struct http_req *r = ch->r;
     const struct rest_call *c = ch->arg;
     struct account user;
-    int64_t repo_id = ch->now.repo.fact->id;
+    int64_t changed = 0, repo_id = ch->now.repo.fact->id;
     int level = RANK_READ, rc;
     if (ch->now.account.kind != ACCOUNT_USER)
         return err_set(err, ERR_EXISTS, "an organization's repository has teams, not collaborators");
-    if ((rc = api_tx_user(tx, r->parts[2], &user, err)) < 0)
+    if ((rc = account_tx_user(tx, r->parts[2], &user, err)) < 0)
         return rc;
     if (user.id == ch->now.account.id)
         return err_set(err, ERR_EXISTS, "the owner has access already");
-    if (r->method == HTTP_DELETE)
-        return access_drop(tx, SHARE_DROP, repo_id, user.id, err);
+    if (r->method == HTTP_DELETE) {
+        rc = db_exec(tx, SHARE_DROP, DB_ARGS(DB_I(repo_id), DB_I(user.id)), &changed, err);
+        return rc == 0 && changed == 0 ? err_set(err, ERR_NOT_FOUND, "the user has no access to it") : rc;
+    }
     (void)level_parse(rest_text(c->body, "level"), &level);
     return db_exec(tx, SHARE_SET, DB_ARGS(DB_I(repo_id), DB_I(user.id), DB_I(level)), NULL, err);
 }

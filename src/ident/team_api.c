@@ -25,17 +25,6 @@ static const struct rest_schema team_repo = {
     "TeamRepository", "A repository that a team has access to.", (const struct rest_field[]){
         {"repository", REST_STRING, .required = true}, {"level", REST_ENUM, .required = true, .words = words_level}, {0}}};
 
-static const char LIST[] =
-    "SELECT t.id, t.created_at, (SELECT count(*) FROM team_members m WHERE m.team_id = t.id), t.name, t.description "
-    "FROM teams t WHERE t.org_id = $1 AND t.name > $2 ORDER BY t.name LIMIT $3";
-static const char ADD[] = "INSERT INTO teams (org_id, name, description, created_at) VALUES ($1, $2, $3, $4)";
-static const char SET[] = "UPDATE teams SET name = $2, description = $3 WHERE id = $1";
-static const char DROP[] = "DELETE FROM teams WHERE id = $1";
-static const char MEMBERS[] = "SELECT a.name, m.created_at FROM team_members m JOIN accounts a ON a.id = m.user_id "
-                              "WHERE m.team_id = $1 AND a.name > $2 ORDER BY a.name LIMIT $3";
-static const char MEMBER_ADD[] = "INSERT INTO team_members (team_id, user_id, source, created_at) VALUES ($1, $2, 'local', $3) "
-                                 "ON CONFLICT (team_id, user_id) DO NOTHING";
-static const char MEMBER_DROP[] = "DELETE FROM team_members WHERE team_id = $1 AND user_id = $2";
 static const char REPOS[] = "SELECT r.name, g.level FROM team_grants g JOIN repos r ON r.id = g.repo_id "
                             "WHERE g.team_id = $1 AND r.name > $2 ORDER BY r.name LIMIT $3";
 
@@ -53,37 +42,24 @@ static json_t *team_json(const struct team_row *t)
                      "created_at", rest_json_time(t->created_at));
 }
 
-static int find(struct db_tx *tx, const struct account *org, struct team_job *j, struct err *err)
-{
-    int rc = api_org(org, err);
-    if (rc == 0)
-        rc = team_tx_find(tx, org->id, j->name, &j->row, err);
-    if (rc == 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no team \"%.*s\"", STR_FMT(j->name));
-    return rc < 0 ? rc : 0;
-}
-
 /* --- reading */
+
+static int list_add(void *arg, const struct team_row *t)
+{
+    rest_add(arg, team_json(t), json_pack("[s]", t->name));
+    return 0;
+}
 
 static int list_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct rest_call *c = arg;
-    auto_rows struct db_rows *rows = NULL;
     int64_t n = rest_page(c);
-    int rc = db_query(tx, LIST, DB_ARGS(DB_I(req_account(c->r)->id), DB_T(rest_after_text(c, 0)), DB_I(n)), &rows, err);
-    while (rc == 0 && (rc = db_next(rows, err)) == 1) {
-        struct team_row t = {.created_at = db_int(rows, 1), .members = db_int(rows, 2)};
-        text_copy(t.name, sizeof t.name, db_text(rows, 3));
-        text_copy(t.description, sizeof t.description, db_text(rows, 4));
-        rest_add(c, team_json(&t), json_pack("[s]", t.name));
-        rc = 0;
-    }
-    return rc;
+    return team_tx_each(tx, req_account(c->r)->id, rest_after_text(c, 0), n, list_add, c, err);
 }
 
 static int team_list(struct rest_call *c, struct err *err)
 {
-    int rc = api_org(req_account(c->r), err);
+    int rc = account_is_org(req_account(c->r), err);
     if (rc == 0)
         rc = db_read(ident_of(c->r)->db, list_read, c, err);
     return rc < 0 ? rc : rest_send_page(c);
@@ -92,7 +68,7 @@ static int team_list(struct rest_call *c, struct err *err)
 static int get_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct team_job *j = arg;
-    return find(tx, req_account(j->c->r), j, err);
+    return team_tx_get(tx, req_account(j->c->r), j->name, &j->row, err);
 }
 
 static int team_get(struct rest_call *c, struct err *err)
@@ -102,22 +78,20 @@ static int team_get(struct rest_call *c, struct err *err)
     return rc < 0 ? rc : rest_send(c, team_json(&j.row));
 }
 
+static int members_add(void *arg, struct str user, int64_t joined_at)
+{
+    rest_add(arg, json_pack("{s:s%,s:o}", "user", user.p, user.n, "joined_at", rest_json_time(joined_at)),
+             json_pack("[s%]", user.p, user.n));
+    return 0;
+}
+
 static int members_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct rest_call *c = arg;
-    struct team_job j = {.c = c, .name = c->r->parts[1]};
-    auto_rows struct db_rows *rows = NULL;
+    struct team_row t;
     int64_t n = rest_page(c);
-    int rc = find(tx, req_account(c->r), &j, err);
-    if (rc == 0)
-        rc = db_query(tx, MEMBERS, DB_ARGS(DB_I(j.row.id), DB_T(rest_after_text(c, 0)), DB_I(n)), &rows, err);
-    while (rc == 0 && (rc = db_next(rows, err)) == 1) {
-        struct str name = db_text(rows, 0);
-        rest_add(c, json_pack("{s:s%,s:o}", "user", name.p, name.n, "joined_at", rest_json_time(db_int(rows, 1))),
-                 json_pack("[s%]", name.p, name.n));
-        rc = 0;
-    }
-    return rc;
+    int rc = team_tx_get(tx, req_account(c->r), c->r->parts[1], &t, err);
+    return rc < 0 ? rc : team_member_tx_each(tx, t.id, rest_after_text(c, 0), n, members_add, c, err);
 }
 
 /* Only what the caller may read himself: a team's grants tell the names of private repositories. */
@@ -127,7 +101,7 @@ static int repos_read(struct db_tx *tx, void *arg, struct err *err)
     struct team_job j = {.c = c, .name = c->r->parts[1]};
     auto_rows struct db_rows *rows = NULL;
     (void)rest_page(c);
-    int rc = find(tx, req_account(c->r), &j, err);
+    int rc = team_tx_get(tx, req_account(c->r), j.name, &j.row, err);
     if (rc == 0)
         rc = db_query(tx, REPOS, DB_ARGS(DB_I(j.row.id), DB_T(rest_after_text(c, 0)), DB_I(REPOS_LOOKED)), &rows, err);
     while (rc == 0 && !rest_full(c) && (rc = db_next(rows, err)) == 1) {
@@ -156,23 +130,10 @@ static int repo_list(struct rest_call *c, struct err *err)
 
 /* --- changing */
 
-static int name_free(struct db_tx *tx, int64_t org_id, struct str name, struct err *err)
-{
-    struct team_row other;
-    int rc = team_tx_find(tx, org_id, name, &other, err);
-    return rc == 1 ? err_set(err, ERR_EXISTS, "team \"%.*s\" exists", STR_FMT(name)) : rc;
-}
-
 static int add(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct team_job *j = ch->arg;
-    int64_t org_id = ch->now.account.id;
-    struct str about = api_text(j->c->body, "description", "");
-    int rc = api_org(&ch->now.account, err);
-    if (rc < 0 || (rc = name_free(tx, org_id, j->name, err)) < 0)
-        return rc;
-    rc = db_exec(tx, ADD, DB_ARGS(DB_I(org_id), DB_T(j->name), DB_T(about), DB_I(clock_now())), NULL, err);
-    return rc < 0 ? rc : find(tx, &ch->now.account, j, err);
+    return team_tx_add(tx, ch, j->name, api_text(j->c->body, "description", ""), &j->row, err);
 }
 
 static int team_add(struct rest_call *c, struct err *err)
@@ -189,24 +150,13 @@ static int team_add(struct rest_call *c, struct err *err)
 static int patch(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct team_job *j = ch->arg;
-    struct str name = rest_text(j->c->body, "name"), about;
-    j->name = j->c->r->parts[1];
-    int rc = find(tx, &ch->now.account, j, err);
-    if (rc == 0 && name.p != NULL && !str_is(name, j->row.name))
-        rc = name_free(tx, ch->now.account.id, name, err);
-    if (rc < 0)
-        return rc;
-    if (name.p == NULL)
-        name = j->name;
-    about = api_text(j->c->body, "description", j->row.description);
-    rc = db_exec(tx, SET, DB_ARGS(DB_I(j->row.id), DB_T(name), DB_T(about)), NULL, err);
-    j->name = name;
-    return rc < 0 ? rc : find(tx, &ch->now.account, j, err);
+    int rc = team_tx_get(tx, &ch->now.account, j->name, &j->row, err);
+    return rc < 0 ? rc : team_tx_set(tx, ch, &j->row, rest_text(j->c->body, "name"), api_text(j->c->body, "description", NULL), err);
 }
 
 static int team_patch_run(struct rest_call *c, struct err *err)
 {
-    struct team_job j = {.c = c};
+    struct team_job j = {.c = c, .name = c->r->parts[1]};
     struct change ch = {.fn = patch, .arg = &j, .action = "org.team.update", .object = c->r->parts[1]};
     int rc = change_run(c->r, &ch, err);
     return rc < 0 ? rc : rest_send(c, team_json(&j.row));
@@ -215,8 +165,8 @@ static int team_patch_run(struct rest_call *c, struct err *err)
 static int drop(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct team_job *j = ch->arg;
-    int rc = find(tx, &ch->now.account, j, err);
-    return rc < 0 ? rc : db_exec(tx, DROP, DB_ARGS(DB_I(j->row.id)), NULL, err);
+    int rc = team_tx_get(tx, &ch->now.account, j->name, &j->row, err);
+    return rc < 0 ? rc : team_tx_drop(tx, &j->row, err);
 }
 
 static int team_drop(struct rest_call *c, struct err *err)
@@ -227,27 +177,11 @@ static int team_drop(struct rest_call *c, struct err *err)
     return rc < 0 ? rc : rest_send(c, NULL);
 }
 
-/* Whoever is in a team is a member of the organization. */
 static int member_write(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct team_job *j = ch->arg;
-    struct account user;
-    struct member_row member;
-    int64_t changed = 0;
-    bool adds = j->c->r->method == HTTP_PUT;
-    int rc = find(tx, &ch->now.account, j, err);
-    if (rc < 0 || (rc = api_tx_user(tx, j->c->r->parts[2], &user, err)) < 0)
-        return rc;
-    rc = member_tx_find(tx, ch->now.account.id, user.id, &member, err);
-    if (rc == 0 && adds)
-        return err_set(err, ERR_EXISTS, "\"%s\" is not a member of the organization: add the member first", user.name);
-    if (rc < 0)
-        return rc;
-    rc = adds ? db_exec(tx, MEMBER_ADD, DB_ARGS(DB_I(j->row.id), DB_I(user.id), DB_I(clock_now())), NULL, err)
-              : db_exec(tx, MEMBER_DROP, DB_ARGS(DB_I(j->row.id), DB_I(user.id)), &changed, err);
-    if (rc == 0 && !adds && changed == 0)
-        return err_set(err, ERR_NOT_FOUND, "\"%s\" is not in the team", user.name);
-    return rc;
+    int rc = team_tx_get(tx, &ch->now.account, j->name, &j->row, err);
+    return rc < 0 ? rc : team_tx_member(tx, ch, &j->row, ch->r->parts[2], ch->r->method == HTTP_PUT, err);
 }
 
 static int member_change(struct rest_call *c, struct err *err)

@@ -2,7 +2,7 @@
 #include "crypt/token_text.h"
 #include "ident/api.h"
 
-enum { TOKENS_MAX = 200, DAYS_DEFAULT = 90, DAYS_MAX = 3650, OVERLAP_HOURS = 24, OVERLAP_HOURS_MAX = 24 * 30 };
+enum { DAYS_DEFAULT = 90, DAYS_MAX = 3650, OVERLAP_HOURS = 24, OVERLAP_HOURS_MAX = 24 * 30 };
 #define DAY_US ((int64_t)86400 * 1000000)
 static const char *const kinds[] = {"personal", "organization", "keyless", NULL};
 static const char *const states[] = {"active", "disabled", "expired", NULL};
@@ -44,13 +44,6 @@ static const struct rest_schema token_text = {
     "TokenText", "The text of a token.", (const struct rest_field[]){
         {"token", REST_STRING, .required = true, .max = 200}, {0}}};
 
-static const char LIST[] = "SELECT " CREDENTIAL_COLUMNS " FROM credentials WHERE account_id = $1 AND kind = $2 AND state < 2 AND id > $3 "
-                           "ORDER BY id LIMIT $4";
-static const char COUNT[] = "SELECT count(*) FROM credentials WHERE account_id = $1 AND kind = $2 AND state < 2";
-static const char ADD[] = "INSERT INTO credentials (account_id, kind, name, hash, old_until, state, created_by, created_at, "
-                          "created_from, expires_at, used_at, used_from) VALUES ($1, $2, $3, $4, 0, 0, $5, $6, $7, $8, 0, '')";
-static const char ADD_BOUND[] = "INSERT INTO credential_bounds (credential_id, pattern, scope) VALUES ($1, $2, $3)";
-static const char SET[] = "UPDATE credentials SET name = $2, state = $3 WHERE id = $1";
 static const char ROTATE[] = "UPDATE credentials SET old_hash = CASE WHEN $3 > 0 THEN hash ELSE NULL END, old_until = $3, hash = $2, "
                              "created_at = $4, expires_at = $5 WHERE id = $1";
 static const char MEMBERS[] =
@@ -75,7 +68,7 @@ struct token_job {
     char owner[ACCOUNT_NAME_MAX + 1];
 };
 
-static int64_t kind_of(const struct token_job *j) { return j->org ? CREDENTIAL_ORG : CREDENTIAL_PERSONAL; }
+static enum credential_kind kind_of(const struct token_job *j) { return j->org ? CREDENTIAL_ORG : CREDENTIAL_PERSONAL; }
 static int64_t account_of(const struct token_job *j, const struct account *org, const struct principal *p)
 {
     return j->org ? org->id : p->user_id;
@@ -118,27 +111,34 @@ static int finish(struct token_job *j, int rc)
 
 /* --- reading */
 
+struct list {
+    struct token_job *j;
+    struct db_tx *tx;
+    struct err *err;
+};
+
+static int list_add(void *arg, const struct credential_row *row)
+{
+    struct list *l = arg;
+    json_t *doc = NULL;
+    int rc = show(l->tx, row, &doc, l->err);
+    rest_add(l->j->c, doc, json_pack("[I]", (json_int_t)row->id));
+    return rc;
+}
+
 static int list_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct token_job *j = arg;
     struct rest_call *c = j->c;
-    auto_rows struct db_rows *rows = NULL;
+    struct list l = {j, tx, err};
     int64_t n = rest_page(c), account = account_of(j, req_account(c->r), req_principal(c->r));
-    int rc = db_query(tx, LIST, DB_ARGS(DB_I(account), DB_I(kind_of(j)), DB_I(rest_after_int(c, 0, 0)), DB_I(n)), &rows, err);
-    while (rc == 0 && (rc = db_next(rows, err)) == 1) {
-        struct credential_row row;
-        json_t *doc = NULL;
-        credential_map(rows, &row);
-        rc = show(tx, &row, &doc, err);
-        rest_add(c, doc, json_pack("[I]", (json_int_t)row.id));
-    }
-    return rc;
+    return credential_tx_each(tx, account, kind_of(j), rest_after_int(c, 0, 0), n, list_add, &l, err);
 }
 
 static int list_run(struct rest_call *c, bool org, struct err *err)
 {
     struct token_job j = {.c = c, .org = org};
-    int rc = org ? api_org(req_account(c->r), err) : 0;
+    int rc = org ? account_is_org(req_account(c->r), err) : 0;
     if (rc == 0)
         rc = db_read(ident_of(c->r)->db, list_read, &j, err);
     return rc < 0 ? rc : rest_send_page(c);
@@ -156,13 +156,7 @@ static int parse_id(struct str text, int64_t *ret, struct err *err)
 static int find(struct db_tx *tx, struct token_job *j, int64_t account, struct err *err)
 {
     int rc = parse_id(j->c->r->parts[j->org ? 1 : 0], &j->id, err);
-    if (rc == 0)
-        rc = credential_tx_by_id(tx, j->id, &j->row, err);
-    else
-        return rc;
-    if (rc == 0 || (rc == 1 && (j->row.account_id != account || j->row.kind != kind_of(j) || j->row.state == 2)))
-        return err_set(err, ERR_NOT_FOUND, "there is no such token");
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : credential_tx_get(tx, account, kind_of(j), j->id, &j->row, err);
 }
 
 static int get_read(struct db_tx *tx, void *arg, struct err *err)
@@ -180,73 +174,38 @@ static int get_run(struct rest_call *c, bool org, struct err *err)
 
 /* --- making */
 
-static int bound_check(struct token_job *j, const struct change *ch, struct str pattern, enum scope scope, struct err *err)
+/* What the body names, in the request's arena; by itself a token reads everything that its owner may. */
+static size_t bounds_of(struct rest_call *c, struct bound **ret)
 {
-    if (j->org && !str_is(pattern, "*") &&
-        !str_starts(pattern, str_of(arena_printf(&j->c->r->arena, "%s/", ch->now.account.name))))
-        return rest_wrong(j->c, err, "bounds", "reach beyond the organization: \"%.*s\"", STR_FMT(pattern));
-    if (!j->org && ch->who->role == SITE_AUDITOR && scope > SCOPE_READ)
-        return rest_wrong(j->c, err, "bounds", "an auditor reads and changes nothing: public-read or read");
-    return 0;
-}
-
-static int add_bounds(struct db_tx *tx, struct token_job *j, const struct change *ch, struct err *err)
-{
-    const json_t *list = json_object_get(j->c->body, "bounds"), *one;
-    size_t at;
-    int rc = 0;
-    if (list == NULL)
-        return db_exec(tx, ADD_BOUND, DB_ARGS(DB_I(j->row.id), DB_T(STR_LIT("*")), DB_I(SCOPE_READ)), NULL, err);
+    const json_t *list = json_object_get(c->body, "bounds"), *one;
+    size_t at, n = list ? json_array_size(list) : 1;
+    *ret = arena_alloc(&c->r->arena, size_mul(n, sizeof **ret));
+    (*ret)[0] = (struct bound){STR_LIT("*"), SCOPE_READ};
     json_array_foreach(list, at, one)
     {
-        struct str pattern = rest_text(one, "pattern");
-        enum scope scope = SCOPE_READ;
-        (void)scope_parse(rest_text(one, "scope"), &scope);
-        for (size_t k = 0; k < at; k++)
-            if (str_eq(rest_text(json_array_get(list, k), "pattern"), pattern))
-                return rest_wrong(j->c, err, "bounds", "name \"%.*s\" twice", STR_FMT(pattern));
-        if ((rc = bound_check(j, ch, pattern, scope, err)) < 0 ||
-            (rc = db_exec(tx, ADD_BOUND, DB_ARGS(DB_I(j->row.id), DB_T(pattern), DB_I(scope)), NULL, err)) < 0)
-            return rc;
+        (*ret)[at] = (struct bound){rest_text(one, "pattern"), SCOPE_READ};
+        (void)scope_parse(rest_text(one, "scope"), &(*ret)[at].scope);
     }
-    return rc;
-}
-
-static void map_int(const struct db_rows *row, void *out) { *(int64_t *)out = db_int(row, 0); }
-
-static int life_check(struct token_job *j, const struct change *ch, int64_t days, struct err *err)
-{
-    int64_t most = j->org ? ch->now.account.token_max_days : 0;
-    if (most > 0 && (days == 0 || days > most))
-        return rest_wrong(j->c, err, "expires_in_days", "must be 1 to %lld: the organization's rule", (long long)most);
-    return 0;
+    return n;
 }
 
 static int add(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct token_job *j = ch->arg;
     struct rest_call *c = j->c;
-    int64_t account = account_of(j, &ch->now.account, ch->who), n = 0, now = clock_now();
+    struct bound *bounds;
+    size_t n_bounds = bounds_of(c, &bounds);
     int64_t days = rest_int(c->body, "expires_in_days", DAYS_DEFAULT);
-    int rc = j->org ? api_org(&ch->now.account, err) : ch->who->kind != WHO_USER ? err_set(err, ERR_DENIED, "only a user has personal tokens") : 0;
-    if (rc < 0 || (rc = life_check(j, ch, days, err)) < 0 ||
-        (rc = db_one(tx, COUNT, DB_ARGS(DB_I(account), DB_I(kind_of(j))), map_int, &n, err)) < 0)
-        return rc;
-    if (n >= TOKENS_MAX)
-        return err_set(err, ERR_EXISTS, "there are %d tokens already: remove one first", TOKENS_MAX);
-    rc = db_exec(tx, ADD,
-                 DB_ARGS(DB_I(account), DB_I(kind_of(j)), DB_T(rest_text(c->body, "name")),
-                         DB_B(((struct str){(char *)j->hash, sizeof j->hash})), DB_I(ch->who->user_id), DB_I(now), DB_T(c->r->client),
-                         DB_I(days ? now + days * DAY_US : 0)),
-                 NULL, err);
-    if (rc < 0 || (rc = credential_tx_by_hash(tx, j->hash, now, &j->row, err)) < 0 || (rc = add_bounds(tx, j, ch, err)) < 0)
-        return rc;
-    return show(tx, &j->row, &j->doc, err);
+    struct credential_new n = {.kind = kind_of(j), .name = rest_text(c->body, "name"), .bounds = bounds, .n_bounds = n_bounds,
+                               .expires_at = days ? clock_now() + days * DAY_US : 0, .hash = j->hash, .call = c,
+                               .bounds_field = "bounds", .life_field = "expires_in_days"};
+    int rc = credential_tx_make(tx, ch, &n, &j->row, err);
+    return rc < 0 ? rc : show(tx, &j->row, &j->doc, err);
 }
 
 static void make_text(struct token_job *j)
 {
-    token_text_make(j->org ? TOKEN_ORGANIZATION : TOKEN_PERSONAL, ident_of(j->c->r)->credential_key, j->text, j->hash);
+    ident_token_text(ident_of(j->c->r), kind_of(j), j->text, j->hash);
 }
 
 static int add_run(struct rest_call *c, bool org, struct err *err)
@@ -268,8 +227,8 @@ static int patch(struct db_tx *tx, struct change *ch, struct err *err)
     int rc = find(tx, j, account_of(j, &ch->now.account, ch->who), err);
     if (rc < 0)
         return rc;
-    int64_t now_state = state.p == NULL ? j->row.state : str_is(state, "disabled");
-    rc = db_exec(tx, SET, DB_ARGS(DB_I(j->id), DB_T(name.p ? name : str_of(j->row.name)), DB_I(now_state)), NULL, err);
+    bool disabled = state.p == NULL ? j->row.state != 0 : str_is(state, "disabled");
+    rc = credential_tx_set(tx, j->id, name.p ? name : str_of(j->row.name), disabled, err);
     if (rc < 0 || (rc = find(tx, j, j->row.account_id, err)) < 0)
         return rc;
     return show(tx, &j->row, &j->doc, err);
@@ -389,7 +348,7 @@ static int members_read(struct db_tx *tx, void *arg, struct err *err)
 
 static int member_list(struct rest_call *c, struct err *err)
 {
-    int rc = api_org(req_account(c->r), err);
+    int rc = account_is_org(req_account(c->r), err);
     if (rc == 0)
         rc = db_read(ident_of(c->r)->db, members_read, c, err);
     return rc < 0 ? rc : rest_send_page(c);

@@ -9,6 +9,14 @@ static const char END_ALL[] = "UPDATE credentials SET state = 2 WHERE account_id
 static const char REVOKE[] = "UPDATE credentials SET state = 2 WHERE id = $1";
 static const char USED[] = "UPDATE credentials SET used_at = $2, used_from = $3 WHERE id = $1 AND used_at < $2";
 
+static const char LIST[] = "SELECT " CREDENTIAL_COLUMNS " FROM credentials WHERE account_id = $1 AND kind = $2 AND state < 2 AND id > $3 "
+                           "ORDER BY id LIMIT $4";
+static const char COUNT[] = "SELECT count(*) FROM credentials WHERE account_id = $1 AND kind = $2 AND state < 2";
+static const char ADD[] = "INSERT INTO credentials (account_id, kind, name, hash, old_until, state, created_by, created_at, "
+                          "created_from, expires_at, used_at, used_from) VALUES ($1, $2, $3, $4, 0, 0, $5, $6, $7, $8, 0, '')";
+static const char ADD_BOUND[] = "INSERT INTO credential_bounds (credential_id, pattern, scope) VALUES ($1, $2, $3)";
+static const char SET[] = "UPDATE credentials SET name = $2, state = $3 WHERE id = $1";
+
 void credential_map(const struct db_rows *row, void *out)
 {
     struct credential_row *c = out;
@@ -38,18 +46,66 @@ int credential_tx_by_id(struct db_tx *tx, int64_t id, struct credential_row *ret
     return db_one(tx, BY_ID, DB_ARGS(DB_I(id)), credential_map, ret, err);
 }
 
-int credential_tx_bounds(struct db_tx *tx, int64_t id, struct principal *p, struct err *err)
+int credential_tx_each_bound(struct db_tx *tx, int64_t id, int (*fn)(void *arg, struct str pattern, enum scope scope), void *arg,
+                             struct err *err)
 {
     auto_rows struct db_rows *rows = NULL;
     int rc = db_query(tx, BOUNDS, DB_ARGS(DB_I(id), DB_I(BOUNDS_MAX)), &rows, err);
+    while (rc == 0 && (rc = db_next(rows, err)) == 1)
+        rc = fn(arg, db_text(rows, 0), (enum scope)db_int(rows, 1));
+    return rc < 0 ? rc : 0;
+}
+
+static int keep_bound(void *arg, struct str pattern, enum scope scope)
+{
+    struct principal *p = arg;
+    p->bounds = mem_realloc(p->bounds, size_mul(p->n_bounds + 1, sizeof *p->bounds));
+    p->bounds[p->n_bounds++] = (struct bound){{mem_strndup(pattern.p ? pattern.p : "", pattern.n), pattern.n}, scope};
+    return 0;
+}
+
+int credential_tx_bounds(struct db_tx *tx, int64_t id, struct principal *p, struct err *err)
+{
+    return credential_tx_each_bound(tx, id, keep_bound, p, err);
+}
+
+int credential_tx_each(struct db_tx *tx, int64_t account_id, enum credential_kind kind, int64_t after, int64_t n,
+                       int (*fn)(void *arg, const struct credential_row *c), void *arg, struct err *err)
+{
+    auto_rows struct db_rows *rows = NULL;
+    int rc = db_query(tx, LIST, DB_ARGS(DB_I(account_id), DB_I(kind), DB_I(after), DB_I(n)), &rows, err);
     while (rc == 0 && (rc = db_next(rows, err)) == 1) {
-        p->bounds = mem_realloc(p->bounds, size_mul(p->n_bounds + 1, sizeof *p->bounds));
-        struct str pattern = db_text(rows, 0);
-        p->bounds[p->n_bounds++] =
-            (struct bound){{mem_strndup(pattern.p ? pattern.p : "", pattern.n), pattern.n}, (enum scope)db_int(rows, 1)};
-        rc = 0;
+        struct credential_row row;
+        credential_map(rows, &row);
+        rc = fn(arg, &row);
     }
-    return rc;
+    return rc < 0 ? rc : 0;
+}
+
+static void map_int(const struct db_rows *row, void *out) { *(int64_t *)out = db_int(row, 0); }
+
+int credential_tx_count(struct db_tx *tx, int64_t account_id, enum credential_kind kind, int64_t *ret, struct err *err)
+{
+    int rc = db_one(tx, COUNT, DB_ARGS(DB_I(account_id), DB_I(kind)), map_int, ret, err);
+    return rc < 0 ? rc : 0;
+}
+
+int credential_tx_add(struct db_tx *tx, const struct credential_row *c, const uint8_t hash[32], struct err *err)
+{
+    return db_exec(tx, ADD,
+                   DB_ARGS(DB_I(c->account_id), DB_I(c->kind), DB_T(str_of(c->name)), DB_B(((struct str){(const char *)hash, 32})),
+                           DB_I(c->created_by), DB_I(c->created_at), DB_T(str_of(c->created_from)), DB_I(c->expires_at)),
+                   NULL, err);
+}
+
+int credential_tx_add_bound(struct db_tx *tx, int64_t id, struct str pattern, enum scope scope, struct err *err)
+{
+    return db_exec(tx, ADD_BOUND, DB_ARGS(DB_I(id), DB_T(pattern), DB_I(scope)), NULL, err);
+}
+
+int credential_tx_set(struct db_tx *tx, int64_t id, struct str name, bool disabled, struct err *err)
+{
+    return db_exec(tx, SET, DB_ARGS(DB_I(id), DB_T(name), DB_I(disabled)), NULL, err);
 }
 
 bool credential_lives(const struct credential_row *c, int64_t now)

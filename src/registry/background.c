@@ -155,6 +155,9 @@ static void upkeep_once(struct background *b)
     int rc = reap(b, &err);
     if (rc < 0)
         complain(b, &b->upkeep_error, "expired uploads not removed", rc, &err);
+    rc = repo_drain(b->g, &b->stop, &err);
+    if (rc < 0)
+        complain(b, &b->upkeep_error, "deleted repositories not removed", rc, &err);
     rc = registry_num(b->g, GC) ? collect(b, &err) : 0;
     if (rc == 0)
         rc = gc_gauges(b->g, false, &err);

@@ -72,9 +72,11 @@ static int collect(struct out *o, bool now, struct err *err)
     o->run = &run;
     /* A removal queues what it held: again while something goes (an index sets its children free).
      */
+    rc = repo_drain(o->g, NULL, err);
     do {
         before = run.deleted;
-        rc = gc_pass(&run, err);
+        if (rc == 0)
+            rc = gc_pass(&run, err);
     } while (rc == 0 && now && run.deleted > before && ++rounds < ROUNDS_MAX);
     if (rc == 0)
         rc = trash_purge(o->g, clock_now(), NULL, &unlinked, err);

@@ -4,6 +4,7 @@
 #define REGISTRY_REGISTRY_H
 #include "db/db.h"
 #include "http/http.h"
+#include "rest/rest.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -22,6 +23,8 @@ void registry_reload(struct registry *g, const struct config *c);
 struct registry *registry_of(const struct http_req *r); /* defined in app/app.c */
 extern const struct http_route registry_routes[];
 extern const size_t n_registry_routes;
+extern const struct rest_route content_routes[]; /* /api/v1 */
+extern const size_t n_content_routes;
 
 /* Background: upload reaper, gc reviewer, trash purge, scrub; one low-priority thread. */
 int registry_background_start(struct registry *g, struct err *err);

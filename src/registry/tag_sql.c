@@ -8,6 +8,7 @@ static const char TAG_SET[] = "INSERT INTO tags (repo_id, name, manifest_id, dig
                               "ON CONFLICT (repo_id, name) DO UPDATE SET manifest_id = "
                               "excluded.manifest_id, digest = excluded.digest, "
                               "updated_at = excluded.updated_at";
+static const char REPO_PUSHED[] = "UPDATE repos SET updated_at = $2 WHERE id = $1";
 static const char TAG_DELETE[] = "DELETE FROM tags WHERE repo_id = $1 AND name = $2";
 static const char TAG_PAGE[] =
     "SELECT name FROM tags WHERE repo_id = $1 AND name > $2 ORDER BY name LIMIT $3";
@@ -53,10 +54,13 @@ int tag_tx_set(struct db_tx *tx, int64_t repo_id, struct str tag, int64_t manife
         return had;
     bool moved = had == 1 && old.alg != DIGEST_NONE && !digest_eq(&old, d);
     uint8_t key[DIGEST_KEY_MAX];
+    int64_t now = clock_now();
     int rc = db_exec(tx, TAG_SET,
                      DB_ARGS(DB_I(repo_id), DB_T(tag), DB_I(manifest_id), DB_B(key_str(d, key)),
-                             DB_I(clock_now())),
+                             DB_I(now)),
                      NULL, err);
+    if (rc == 0)
+        rc = db_exec(tx, REPO_PUSHED, DB_ARGS(DB_I(repo_id), DB_I(now)), NULL, err);
     if (rc == 0 && moved)
         rc = gc_enqueue(tx, GC_MANIFEST, repo_id, &old, "tag_moved", err);
     if (rc == 0)

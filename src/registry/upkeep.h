@@ -130,6 +130,19 @@ struct gc_sweep {
 int gc_sweep_step(struct registry *g, struct gc_sweep *s, struct err *err);
 const char *gc_kind_name(int64_t kind);
 
+/* ---- repo_delete.c, repo_delete_sql.c ---- */
+/* Takes out what deleted repositories held, until nothing is left or stop. */
+int repo_drain(struct registry *g, const _Atomic bool *stop, struct err *err);
+int drain_tx_next(struct db_tx *tx, int64_t *ret_id, struct err *err); /* 1 one of them, 0 there is none */
+int drain_any(struct db_tx *tx, void *done, struct err *err);          /* bool: there is none */
+/* Some rows of it; 0 when it holds no more of them. */
+int drain_tx_tags(struct db_tx *tx, int64_t repo_id, struct err *err);
+int drain_tx_manifests(struct db_tx *tx, int64_t repo_id, struct err *err);
+int drain_tx_links(struct db_tx *tx, int64_t repo_id, struct err *err);
+int drain_tx_uploads(struct db_tx *tx, int64_t repo_id, struct err *err);
+int drain_tx_reviews(struct db_tx *tx, int64_t repo_id, struct err *err);
+int drain_tx_row(struct db_tx *tx, int64_t repo_id, struct err *err);
+
 /* ---- trash.c ---- */
 /* How long a file lies in the trash, and how old a stray file must be: gc_grace, at most an hour. */
 int64_t trash_hold(const struct registry *g);
