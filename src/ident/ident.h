@@ -31,6 +31,7 @@
 #include "db/db.h"
 #include "http/http.h"
 #include "ident/right.h"
+#include "policy/policy.h"
 #include "rest/rest.h"
 
 enum { NAME_MAX_BYTES = 255 };
@@ -51,6 +52,7 @@ struct principal {
     struct shared shared;
     enum who kind;
     int64_t user_id;             /* its account; 0 nobody and the local administrator */
+    int64_t plan_id;             /* its account's plan, as of gen; 0 the site's default */
     char name[NAME_MAX_BYTES + 1];
     enum site_role role;
     int64_t epoch, expires;      /* expires: us, 0 none */
@@ -108,6 +110,7 @@ struct ident;
 struct ident_options {
     struct db *db;
     const struct config *config;
+    struct policy *policy;
     struct audit *audit;         /* NULL: nothing is counted (a command without a server) */
     struct str token_seed;       /* 32 bytes: signs tokens */
     struct str credential_key;   /* 32 bytes: hashes random tokens */
@@ -126,8 +129,9 @@ int ident_gate_local(struct http_req *r, void *who, struct err *err); /* the mac
 void ident_gate_release(struct http_req *r);
 extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token */
 extern const size_t n_ident_routes;
-extern const struct rest_route user_routes[], org_routes[], team_routes[], repo_routes[], token_routes[], audit_routes[]; /* /api/v1 */
-extern const size_t n_user_routes, n_org_routes, n_team_routes, n_repo_routes, n_token_routes, n_audit_routes;
+extern const struct rest_route user_routes[], org_routes[], team_routes[], repo_routes[], token_routes[], audit_routes[],
+    plan_routes[]; /* /api/v1 */
+extern const size_t n_user_routes, n_org_routes, n_team_routes, n_repo_routes, n_token_routes, n_audit_routes, n_plan_routes;
 
 /* First start: administrator and library namespace in one transaction. *ret_made false when users exist. */
 int ident_has_users(struct ident *i, bool *ret, struct err *err);

@@ -4,6 +4,7 @@
 #define REGISTRY_REGISTRY_H
 #include "db/db.h"
 #include "http/http.h"
+#include "policy/policy.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -12,6 +13,7 @@ struct registry;
 struct registry_options {
     struct db *db;
     struct store *store;
+    struct policy *policy;
     const struct config *config;
     int loops;
     size_t cache_bytes;
