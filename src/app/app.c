@@ -99,6 +99,7 @@ static int open_http(struct app *a, enum app_mode mode, struct err *err)
     rest_routes_add(a->rest, a->http, audit_routes, n_audit_routes);
     rest_routes_add(a->rest, a->http, access_routes, n_access_routes);
     rest_routes_add(a->rest, a->http, content_routes, n_content_routes);
+    rest_routes_add(a->rest, a->http, plan_routes, n_plan_routes);
     rc = rest_seal(a->rest, err);
     if (mode == APP_COMMAND)
         http_set_read_only(a->http, app_read_only(a));
@@ -119,7 +120,10 @@ static int open_rooms(struct app *a, enum app_mode mode, struct err *err)
         struct audit_options ao = {.loops = loops};
         rc = audit_new(&a->audit, a->db, a->store, &ao, err);
     }
+    if (rc == 0)
+        rc = policy_open(&a->policy, a->db, a->config, err);
     struct ident_options io = {.db = a->db,
+                               .policy = a->policy,
                                .audit = a->audit,
                                .config = a->config,
                                .token_seed = {(char *)seed, sizeof seed},
@@ -134,7 +138,7 @@ static int open_rooms(struct app *a, enum app_mode mode, struct err *err)
     if (rc < 0)
         return rc;
     struct registry_options ro = {
-        .db = a->db, .store = a->store, .config = a->config, .loops = loops, .cache_bytes = cache / 8 * 7};
+        .db = a->db, .store = a->store, .policy = a->policy, .config = a->config, .loops = loops, .cache_bytes = cache / 8 * 7};
     return registry_new(&a->registry, &ro, err);
 }
 
@@ -197,6 +201,7 @@ void app_close(struct app *a)
     registry_free(a->registry);
     audit_free(a->audit); /* writes and seals what the loops counted */
     ident_free(a->ident);
+    policy_close(a->policy); /* writes what the last pulls counted */
     db_close(a->db);
     store_close(a->store);
     if (a->lock_fd >= 0)

@@ -5,6 +5,7 @@
 #include "db/db.h"
 #include "http/http.h"
 #include "ident/ident.h"
+#include "policy/policy.h"
 #include "registry/registry.h"
 #include "rest/rest.h"
 #include "store/store.h"
@@ -18,6 +19,7 @@ struct app {
     struct store *store;
     struct db *db;
     struct audit *audit;         /* NULL in a command run without a server */
+    struct policy *policy;
     struct ident *ident;
     struct registry *registry;
     struct rest *rest;           /* likewise */

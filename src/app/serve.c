@@ -121,6 +121,7 @@ static void reload(struct app *a, const char *file, const char *const *flags)
     apply_log(c);
     http_reload(a->http, c);
     ident_reload(a->ident, c);
+    policy_reload(a->policy, c);
     registry_reload(a->registry, c);
     atomic_store(&a->read_only, config_num(c, READ_ONLY) != 0);
     config_free(c); /* every room has taken what it needs */
@@ -160,6 +161,8 @@ static int start(struct app *a, struct err *err)
         http_set_read_only(a->http, app_read_only(a));
     if (rc == 0)
         rc = audit_start(a->audit, err);
+    if (rc == 0)
+        rc = policy_start(a->policy, err);
     if (rc == 0)
         rc = http_start(a->http, err);
     if (rc == 0)

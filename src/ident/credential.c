@@ -184,6 +184,7 @@ static void principal_fill(struct principal *p, const struct account *a, uint64_
     p->user_id = a->id;
     p->role = (enum site_role)a->role;
     p->epoch = a->epoch;
+    p->plan_id = a->plan_id;
     p->gen = gen;
 }
 

@@ -45,6 +45,7 @@ int ident_new(struct ident **ret, const struct ident_options *o, struct err *err
     size_t each = o->cache_bytes / (size_t)(o->loops + 1) / 3;
     i->db = o->db;
     i->audit = o->audit;
+    i->policy = o->policy;
     make_keys(i, o);
     i->realm = mem_alloc(strlen(o->url) + sizeof TOKEN_PATH);
     memcpy(i->realm, o->url, strlen(o->url));

@@ -31,6 +31,7 @@
 #include "db/db.h"
 #include "http/http.h"
 #include "ident/right.h"
+#include "policy/policy.h"
 #include "rest/rest.h"
 
 enum { NAME_MAX_BYTES = 255 };
@@ -51,6 +52,7 @@ struct principal {
     struct shared shared;
     enum who kind;
     int64_t user_id;             /* its account; 0 nobody and the local administrator */
+    int64_t plan_id;             /* its account's plan, as of gen; 0 the site's default */
     char name[NAME_MAX_BYTES + 1];
     enum site_role role;
     int64_t epoch, expires;      /* expires: us, 0 none */
@@ -108,6 +110,7 @@ struct ident;
 struct ident_options {
     struct db *db;
     const struct config *config;
+    struct policy *policy;
     struct audit *audit;         /* NULL: nothing is counted (a command without a server) */
     struct str token_seed;       /* 32 bytes: signs tokens */
     struct str credential_key;   /* 32 bytes: hashes random tokens */
@@ -141,6 +144,8 @@ extern const struct rest_route audit_routes[];
 extern const size_t n_audit_routes;
 extern const struct rest_route access_routes[];
 extern const size_t n_access_routes;
+extern const struct rest_route plan_routes[];
+extern const size_t n_plan_routes;
 
 /* First start: administrator and library namespace in one transaction. *ret_made false when users exist. */
 int ident_has_users(struct ident *i, bool *ret, struct err *err);

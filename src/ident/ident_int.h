@@ -40,6 +40,7 @@ struct fail_slot {
 };
 struct ident {
     struct db *db;
+    struct policy *policy;
     struct audit *audit;
     struct sign_key key, api_key; /* of registry tokens; of the APIs' */
     uint8_t credential_key[32];

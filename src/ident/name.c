@@ -7,7 +7,7 @@
 static const char *const reserved[] = {
     "_catalog", "access-tokens", "admin-api", "api", "api_tokens", "assets", "audit", "auditlogs", "auth", "blobs",
     "build", "builds", "bulk", "explore", "export", "feeds", "health", "healthz", "invites", "keys", "login",
-    "logout", "manifests", "metrics", "namespaces", "new", "oauth2", "orgs", "readyz", "repositories",
+    "logout", "manifests", "metrics", "namespaces", "new", "oauth2", "orgs", "ratelimitpreview", "readyz", "repositories",
     "scan", "scim", "search", "settings", "setup", "signup", "static", "tags", "token", "u",
     "uploads", "user", "users", "v1", "v2", "v3", "webhooks"};
 

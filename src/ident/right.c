@@ -41,6 +41,7 @@ const struct right_row right_rows[] = {
     {RIGHT_USERS_READ, "users.read", "read all users", OBJECT_SITE, 2, SCOPE_ADMIN, 0},
     {RIGHT_USER_CREATE, "user.create", "make a user", OBJECT_SITE, 3, SCOPE_LOGIN, 0},
     {RIGHT_SITE_AUDIT, "audit.site", "read the whole audit log", OBJECT_SITE, 2, SCOPE_ADMIN, 0},
+    {RIGHT_PLANS_READ, "plans.read", "read the plans", OBJECT_SITE, 1, SCOPE_ADMIN, 0},
     {RIGHT_PLANS, "plans", "change plans and who has which", OBJECT_SITE, 3, SCOPE_ADMIN, 0},
     {RIGHT_SITE_SETTINGS, "site", "change the hub's settings", OBJECT_SITE, 3, SCOPE_LOGIN, 0},
     {RIGHT_ACCOUNT_READ, "account.read", "read the account", OBJECT_ACCOUNT, 1, SCOPE_READ, 0},

@@ -24,6 +24,7 @@ enum right {
     RIGHT_USERS_READ,
     RIGHT_USER_CREATE,
     RIGHT_SITE_AUDIT,
+    RIGHT_PLANS_READ,
     RIGHT_PLANS,
     RIGHT_SITE_SETTINGS, /* identity providers and what else only administrators see */
     /* an account: parts[0] of the route */

@@ -48,6 +48,12 @@ bool media_type_is_manifest(struct str s)
     return media_find(s) != NULL;
 }
 
+bool media_type_is_image(struct str s)
+{
+    const struct media_kind *k = media_find(s);
+    return k != NULL && k->kind == MANIFEST_IMAGE;
+}
+
 bool tag_valid(struct str s)
 {
     if (s.n == 0 || s.n > TAG_MAX)

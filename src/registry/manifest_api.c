@@ -78,19 +78,24 @@ static struct str object_of(struct http_req *r, bool by_digest, struct str refer
     return str_of(arena_printf(&r->arena, "%.*s%c%.*s", STR_FMT(name), by_digest ? '@' : ':', STR_FMT(reference)));
 }
 
-static void pulled(struct http_req *r, bool on_loop)
+/* Counts a pull; false when it is one too many for the caller's plan, and is answered. */
+static bool pull(struct http_req *r, bool image, bool on_loop)
 {
-    bool by_digest = memchr(r->parts[1].p, ':', r->parts[1].n) != NULL;
-    metric_add(METRIC_PULLS, 1);
-    ident_count(r, on_loop, req_repo(r)->fact->owner_id, "repo.pull", object_of(r, by_digest, r->parts[1]), AUDIT_DONE);
+    bool get = r->method == HTTP_GET, by_digest = memchr(r->parts[1].p, ':', r->parts[1].n) != NULL;
+    bool allowed = rate_pull(r, get && image);
+    if (!get)
+        return allowed;
+    if (allowed)
+        metric_add(METRIC_PULLS, 1);
+    ident_count(r, on_loop, req_repo(r)->fact->owner_id, "repo.pull", object_of(r, by_digest, r->parts[1]),
+                allowed ? AUDIT_DONE : AUDIT_REFUSED);
+    return allowed;
 }
 
 static void send_ready(struct http_req *r, struct ready_manifest *m, bool on_loop)
 {
-    if (not_modified(r, &m->digest))
+    if (not_modified(r, &m->digest) || !pull(r, m->image, on_loop))
         return;
-    if (r->method == HTTP_GET)
-        pulled(r, on_loop);
     http_status(r, 200);
     http_send_shared(r, m->head, m->body, &m->shared);
 }
@@ -201,8 +206,8 @@ static int send_long(struct http_req *r, const struct manifest_row *row, struct 
     if (rc < 0)
         return rc;
     char text[DIGEST_TEXT_MAX];
-    if (r->method == HTTP_GET)
-        pulled(r, false);
+    if (!pull(r, media_type_is_image(row->media_type), false))
+        return 0;
     http_status(r, 200);
     http_add(r, "Content-Type", row->media_type);
     http_add(r, "Docker-Content-Digest", str_of(digest_text(&row->digest, text)));
@@ -317,6 +322,41 @@ static int collect_tags(struct http_req *r, const struct reference *ref, struct 
     return 0;
 }
 
+struct novelty {
+    int64_t repo_id;
+    const struct manifest_put *put;
+    struct arena *arena;
+    bool is;
+};
+
+static int novelty_read(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct novelty *q = arg;
+    struct manifest_row row;
+    int rc = manifest_tx_by_digest(tx, q->arena, q->repo_id, &q->put->digest, 0, &row, err);
+    for (size_t i = 0; rc == 1 && i < q->put->n_tags; i++)
+        rc = manifest_tx_by_tag(tx, q->arena, q->repo_id, q->put->tags[i], 0, &row, err);
+    q->is = rc == 0;
+    return rc < 0 ? rc : 0;
+}
+
+/* A push counts when it makes a tag or a digest, and before it does: of many at once no more pass than
+ * the plan allows. 1: it was one too many, and is answered. */
+static int put_counts(struct http_req *r, const struct manifest_put *put, struct err *err)
+{
+    const struct repo_fact *fact = req_repo(r)->fact;
+    struct novelty q = {.put = put, .arena = &r->arena, .is = fact == NULL};
+    if (!rate_pushes_limited(r))
+        return 0;
+    if (fact != NULL) {
+        q.repo_id = fact->id;
+        int rc = db_read(registry_of(r)->db, novelty_read, &q, err);
+        if (rc < 0)
+            return rc;
+    }
+    return q.is && !rate_push(r);
+}
+
 static int put_digest(const struct reference *ref, struct str body, struct digest *ret,
                       struct err *err)
 {
@@ -384,8 +424,9 @@ int manifest_put_run(struct http_req *r, struct err *err)
     if ((rc = put_digest(&ref, r->body, &q.row.digest, err)) < 0 ||
         (rc = manifest_parse(&r->arena, r->body, type, (size_t)registry_num(g, MAX_MANIFEST), model,
                              err)) < 0 ||
-        (rc = registry_space(g, 0, err)) < 0 ||
-        (rc = repo_write(g, req_repo(r)->name, put_write, &q, err)) < 0)
+        (rc = registry_space(g, 0, err)) < 0 || (rc = put_counts(r, &q.row, err)) != 0)
+        return rc < 0 ? rc : 0;
+    if ((rc = repo_write(g, req_repo(r)->name, put_write, &q, err)) < 0)
         return rc;
     put_answer(r, &q, n_params);
     return 0;

@@ -39,6 +39,7 @@ struct ready_manifest *ready_manifest_new(const struct manifest_row *row)
         memcpy(tail + head.n, row->bytes.p, row->bytes.n);
     shared_init(&m->shared, size, ready_free);
     m->digest = row->digest;
+    m->image = media_type_is_image(row->media_type);
     m->head = (struct str){tail, head.n};
     m->body = (struct str){tail + head.n, row->bytes.n};
     buf_release(&head);

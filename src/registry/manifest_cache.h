@@ -6,6 +6,7 @@
 struct ready_manifest {
     struct shared shared;
     struct digest digest;
+    bool image; /* no index */
     struct str head; /* header lines, ready */
     struct str body;
 };

@@ -23,6 +23,7 @@ int registry_new(struct registry **ret, const struct registry_options *o, struct
     struct registry *g = mem_zalloc(sizeof *g);
     g->db = o->db;
     g->store = o->store;
+    g->policy = o->policy;
     g->loops = o->loops;
     registry_reload(g, o->config);
     g->caches = mem_zalloc(size_mul((size_t)g->loops, sizeof *g->caches));
@@ -172,6 +173,12 @@ const struct http_route registry_routes[] = {
      .right = RIGHT_PULL,
      .body = HTTP_NONE,
      .run = referrers_run},
+    {.methods = HTTP_GET | HTTP_HEAD,
+     .pattern = "/v2/ratelimitpreview/test/manifests/latest",
+     .label = "rate_preview",
+     .right = RIGHT_CHALLENGE,
+     .body = HTTP_NONE,
+     .run = rate_preview_run},
     {.methods = HTTP_GET | HTTP_HEAD,
      .pattern = "/v2/_catalog",
      .label = "catalog",

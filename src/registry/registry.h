@@ -4,6 +4,7 @@
 #define REGISTRY_REGISTRY_H
 #include "db/db.h"
 #include "http/http.h"
+#include "policy/policy.h"
 #include "rest/rest.h"
 #include "store/store.h"
 
@@ -13,6 +14,7 @@ struct registry;
 struct registry_options {
     struct db *db;
     struct store *store;
+    struct policy *policy;
     const struct config *config;
     int loops;
     size_t cache_bytes;

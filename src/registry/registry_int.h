@@ -25,6 +25,7 @@ struct background;
 struct registry {
     struct db *db;
     struct store *store;
+    struct policy *policy;
     /* Numbers of the configuration by key; a reload replaces them one by one. */
     _Atomic int64_t num[CONFIG_COUNT];
     int loops;
@@ -70,6 +71,7 @@ int manifest_parse(struct arena *a, struct str bytes, struct str content_type, s
                    struct manifest *ret, struct err *err);
 bool tag_valid(struct str s);
 bool media_type_is_manifest(struct str s); /* one of the four that can be stored as manifests */
+bool media_type_is_image(struct str s);    /* one of the two of them that are no index */
 
 /* ---- manifest_sql.c ---- */
 struct manifest_row {
@@ -177,6 +179,13 @@ int repo_write(struct registry *g, struct str name, db_callback fn, void *arg, s
  * in one answer. */
 void registry_warn(struct http_req *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* ---- rate.c: how much each caller pulls and pushes in a window (policy/policy.h) ---- */
+/* Adds the headers of the caller's pulls, and counts one if it `counts`. False: that was one too many, and
+ * the answer is made. No lock, no database. */
+bool rate_pull(struct http_req *r, bool counts);
+bool rate_pushes_limited(struct http_req *r); /* whether rate_push would count at all */
+bool rate_push(struct http_req *r);           /* as rate_pull, without headers */
+
 /* ---- route handlers, gathered in registry.c ---- */
 bool manifest_fast(struct http_req *r);
 int manifest_get_run(struct http_req *r, struct err *err);
@@ -198,6 +207,7 @@ int upload_status_run(struct http_req *r, struct err *err);
 int upload_cancel_run(struct http_req *r, struct err *err);
 int tags_run(struct http_req *r, struct err *err);
 int catalog_run(struct http_req *r, struct err *err);
+int rate_preview_run(struct http_req *r, struct err *err);
 int referrers_run(struct http_req *r, struct err *err);
 
 #endif
