@@ -171,13 +171,17 @@ static int decide_site(struct http_req *r, const struct right_verdict *v, struct
     return api_answer(r, v, err);
 }
 
-/* Who may make what is absent is asked of the account; nobody's namespace is an administrator's to make. */
+/* Who may make what is absent is to it what he will be; to all others it does not exist. */
 static struct right_verdict decide_absent(const struct principal *p, const struct gate *g, enum right right)
 {
-    struct right_ask ask = {.right = right == RIGHT_PUSH ? RIGHT_PUSH_CREATE : right,
-                            .standing = right == RIGHT_PUSH ? g->standing : 0,
-                            .token = p->credential_id != 0,
+    struct right_ask ask = {.right = RIGHT_PUSH_CREATE, .standing = g->standing, .token = p->credential_id != 0,
                             .scope = principal_scope_repo(p, g->repo.name)};
+    struct right_verdict v = right_decide(&ask);
+    if (right == RIGHT_PUSH)
+        return v;
+    ask.right = right;
+    if (v.answer != RIGHT_YES)
+        ask.standing = 0;
     return right_decide(&ask);
 }
 
@@ -311,13 +315,30 @@ unsigned relation_cheap(const struct principal *p, const struct account *owner, 
     return s;
 }
 
+static struct str first_part(struct str name)
+{
+    struct str first;
+    str_split(&name, '/', &first);
+    return first;
+}
+
+/* To what is absent: the namespace of an account bears its name. */
+static unsigned standing_by_name(const struct principal *p, struct str repo)
+{
+    struct account owner = {.id = str_is(first_part(repo), p->name) ? p->user_id : -1};
+    bool all;
+    return relation_cheap(p, &owner, false, &all);
+}
+
 static bool relation_from_memory(struct http_req *r, struct gate *g)
 {
     const struct principal *p = r->who;
     const struct repo_fact *f = g->repo.fact;
     bool all = true;
-    if (f == NULL)
+    if (f == NULL) {
+        g->standing = standing_by_name(p, g->repo.name);
         return true;
+    }
     g->standing = relation_cheap(p, &f->owner, f->public, &all);
     if (all || gate_verdict(p, g, right_of(r)).answer == RIGHT_YES)
         return true;
@@ -428,13 +449,6 @@ static int find_who(struct http_req *r, const struct credential *c, struct remem
     m->tag = c->tag;
     m->who = (struct principal *)shared_ref(&p->shared);
     return 0;
-}
-
-static struct str first_part(struct str name)
-{
-    struct str first;
-    str_split(&name, '/', &first);
-    return first;
 }
 
 int gate_tx_find(struct db_tx *tx, const struct principal *p, enum right_object object, struct gate *g, struct err *err)
