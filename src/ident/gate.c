@@ -171,7 +171,8 @@ static int decide_site(struct http_req *r, const struct right_verdict *v, struct
     return api_answer(r, v, err);
 }
 
-/* Who may make what is absent is to it what he will be; to all others it does not exist. */
+/* Who may make what is absent is to it what he will be, in the registry's dialect, whose handlers tell the
+ * rest; to all others, and in the APIs, it does not exist. */
 static struct right_verdict decide_absent(const struct principal *p, const struct gate *g, enum right right)
 {
     struct right_ask ask = {.right = RIGHT_PUSH_CREATE, .standing = g->standing, .token = p->credential_id != 0,
@@ -180,7 +181,7 @@ static struct right_verdict decide_absent(const struct principal *p, const struc
     if (right == RIGHT_PUSH)
         return v;
     ask.right = right;
-    if (v.answer != RIGHT_YES)
+    if (v.answer != RIGHT_YES || !is_registry(right))
         ask.standing = 0;
     return right_decide(&ask);
 }
