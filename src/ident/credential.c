@@ -228,10 +228,10 @@ static int token_read(struct db_tx *tx, void *arg, struct err *err)
     if (rc != 1 || a.state != ACCOUNT_ACTIVE || (q->name.n > 0 && !str_is(q->name, a.name)))
         return rc < 0 ? rc : 0;
     text_copy(q->owner, sizeof q->owner, str_of(a.name));
-    if (q->p == NULL || q->p->n_bounds > 0) /* not known before; or this runs again */
-        return q->p == NULL ? (q->good = true, 0) : 0;
-    token_fill(q, &a, now);
     q->good = true;
+    if (q->p == NULL) /* only whose it is was asked */
+        return 0;
+    token_fill(q, &a, now);
     return credential_tx_bounds(tx, q->row.id, q->p, err);
 }
 

@@ -1,6 +1,8 @@
 /* Statements of random tokens. */
 #include "ident/ident_int.h"
 
+#include <stdlib.h>
+
 static const char BY_HASH[] = "SELECT " CREDENTIAL_COLUMNS " FROM credentials WHERE hash = $1";
 static const char BY_OLD_HASH[] = "SELECT " CREDENTIAL_COLUMNS " FROM credentials WHERE old_hash = $1 AND old_until > $2";
 static const char BY_ID[] = "SELECT " CREDENTIAL_COLUMNS " FROM credentials WHERE id = $1";
@@ -50,6 +52,8 @@ int credential_tx_each_bound(struct db_tx *tx, int64_t id, int (*fn)(void *arg, 
                              struct err *err)
 {
     auto_rows struct db_rows *rows = NULL;
+    while (p->n_bounds > 0) /* of an earlier run of the transaction */
+        free((void *)(uintptr_t)p->bounds[--p->n_bounds].pattern.p);
     int rc = db_query(tx, BOUNDS, DB_ARGS(DB_I(id), DB_I(BOUNDS_MAX)), &rows, err);
     while (rc == 0 && (rc = db_next(rows, err)) == 1)
         rc = fn(arg, db_text(rows, 0), (enum scope)db_int(rows, 1));
