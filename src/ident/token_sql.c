@@ -52,8 +52,6 @@ int credential_tx_each_bound(struct db_tx *tx, int64_t id, int (*fn)(void *arg, 
                              struct err *err)
 {
     auto_rows struct db_rows *rows = NULL;
-    while (p->n_bounds > 0) /* of an earlier run of the transaction */
-        free((void *)(uintptr_t)p->bounds[--p->n_bounds].pattern.p);
     int rc = db_query(tx, BOUNDS, DB_ARGS(DB_I(id), DB_I(BOUNDS_MAX)), &rows, err);
     while (rc == 0 && (rc = db_next(rows, err)) == 1)
         rc = fn(arg, db_text(rows, 0), (enum scope)db_int(rows, 1));
@@ -70,6 +68,8 @@ static int keep_bound(void *arg, struct str pattern, enum scope scope)
 
 int credential_tx_bounds(struct db_tx *tx, int64_t id, struct principal *p, struct err *err)
 {
+    while (p->n_bounds > 0) /* of an earlier run of the transaction */
+        free((void *)(uintptr_t)p->bounds[--p->n_bounds].pattern.p);
     return credential_tx_each_bound(tx, id, keep_bound, p, err);
 }
 
