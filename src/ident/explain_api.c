@@ -93,7 +93,9 @@ static int explain_read(struct db_tx *tx, void *arg, struct err *err)
     if ((rc = gate_tx_find(tx, who, OBJECT_REPO, &e->gate, err)) < 0)
         return rc;
     e->verdict = gate_verdict(who, &e->gate, e->row->right);
-    e->readable = gate_verdict(who, &e->gate, RIGHT_PULL).answer == RIGHT_YES;
+    e->readable = gate_verdict(who, &e->gate, RIGHT_REPO_READ).answer == RIGHT_YES;
+    if (e->gate.repo.fact == NULL && e->row->right != RIGHT_PUSH)
+        e->verdict.answer = RIGHT_NO_HIDDEN;
     return 0;
 }
 

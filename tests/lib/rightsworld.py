@@ -23,7 +23,7 @@ PEOPLE = "owner editor member extra tread twrite tadmin gone self cread cwrite s
 # Routes that are not there yet: as soon as the hub's document names them, they are asked.
 LATER = {
     "delete-repository": ("DELETE", "/repositories/{namespace}/{repo}"), "read-site-audit": ("GET", "/audit"),
-    "read-org-audit": ("GET", "/audit"), "read-org-usage": ("GET", "/usage/{account}"), "read-plans": ("GET", "/plans"),
+    "read-org-audit": ("GET", "/orgs/{org}/audit"), "read-org-usage": ("GET", "/usage/{account}"), "read-plans": ("GET", "/plans"),
     "change-plans": ("POST", "/plans"),
 }
 SITE_ROLES = {"audrey": "auditor"}
@@ -585,7 +585,7 @@ ERRANDS = [
            listed("orgs/%(about)s/tokens", "name"), made_token("orgs/%(about)s/tokens")),
     Errand("read-member-tokens", "GET orgs/O/member-tokens", _call("GET", "orgs/%(about)s/member-tokens")),
     Errand("read-site-audit", "GET audit", _call("GET", "audit")),
-    Errand("read-org-audit", "GET audit?account=O", _call("GET", "audit?account=%(about)s")),
+    Errand("read-org-audit", "GET orgs/O/audit", _call("GET", "orgs/%(about)s/audit")),
     Errand("read-org-usage", "GET usage/O", _call("GET", "usage/%(about)s")),
     Errand("read-plans", "GET plans", _call("GET", "plans")),
     Errand("change-plans", "POST plans", _call("POST", "plans", {"name": "%(new)s"}), there("plans/%(new)s"), remove("plans/%(new)s")),
