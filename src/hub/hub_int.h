@@ -32,7 +32,7 @@ static inline int hub_page_send(struct hub_page *p, int rc, struct err *err) { r
 extern const struct rest_field hub_page_query[];
 static inline bool text_has(struct str s, struct str part) /* part empty: yes */
 {
-    return part.n == 0 || (s.n >= part.n && memmem(s.p, s.n, part.p, part.n) != NULL);
+    return part.n == 0 || (s.p != NULL && part.p != NULL && memmem(s.p, s.n, part.p, part.n) != NULL);
 }
 
 /* --- a number as a UUID (RFC 9562, version 8), where Hub has one: ours is a row's number, so the text is stable */
