@@ -1,4 +1,5 @@
 /* Log in: the two old ways and the one that Docker Hub prefers. */
+#include "crypt/secret.h"
 #include "hub/hub_int.h"
 
 static const int64_t login_life = INT64_C(3600) * 1000000, token_life = INT64_C(600) * 1000000;
@@ -36,7 +37,7 @@ static int answer(struct rest_call *c, struct str name, struct str password, int
         rc = rest_send(c, doc);
     }
     if (token.p != NULL)
-        explicit_bzero(token.p, token.n);
+        secret_wipe(token.p, token.n);
     buf_release(&token);
     return rc;
 }

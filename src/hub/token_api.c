@@ -1,4 +1,5 @@
 /* Access tokens: personal ones, whose scopes hold everywhere, and organizations', which name resources. */
+#include "crypt/secret.h"
 #include "hub/hub_int.h"
 
 enum { SCOPES_MAX = 20, RESOURCES_MAX = BOUNDS_MAX };
@@ -190,7 +191,7 @@ static int finish(struct job *j, int rc)
 {
     if (rc == 0 && j->text[0] != 0)
         json_object_set_new(j->doc, "token", json_string(j->text));
-    explicit_bzero(j->text, sizeof j->text);
+    secret_wipe(j->text, sizeof j->text);
     if (rc < 0) {
         json_decref(j->doc);
         return rc;
