@@ -20,6 +20,7 @@ enum { READERS_BESIDE_WORKERS = 4, KEY_BYTES = 32 };
 struct ident *ident_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->ident; }
 struct rest *rest_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->rest; }
 struct registry *registry_of(const struct http_req *r) { return ((struct app *)http_ctx(r))->registry; }
+struct db *hub_db(const struct http_req *r) { return ((struct app *)http_ctx(r))->db; }
 
 int app_lock(const char *dir, bool create, int *ret_fd, struct err *err)
 {
@@ -100,6 +101,13 @@ static int open_http(struct app *a, enum app_mode mode, struct err *err)
     rest_routes_add(a->rest, a->http, access_routes, n_access_routes);
     rest_routes_add(a->rest, a->http, content_routes, n_content_routes);
     rest_routes_add(a->rest, a->http, plan_routes, n_plan_routes);
+    rest_routes_add(a->rest, a->http, hub_login_routes, n_hub_login_routes);
+    rest_routes_add(a->rest, a->http, hub_user_routes, n_hub_user_routes);
+    rest_routes_add(a->rest, a->http, hub_token_routes, n_hub_token_routes);
+    rest_routes_add(a->rest, a->http, hub_org_routes, n_hub_org_routes);
+    rest_routes_add(a->rest, a->http, hub_team_routes, n_hub_team_routes);
+    rest_routes_add(a->rest, a->http, hub_repo_routes, n_hub_repo_routes);
+    rest_routes_add(a->rest, a->http, hub_tag_routes, n_hub_tag_routes);
     rc = rest_seal(a->rest, err);
     if (mode == APP_COMMAND)
         http_set_read_only(a->http, app_read_only(a));

@@ -4,6 +4,7 @@
 #include "base/config.h"
 #include "db/db.h"
 #include "http/http.h"
+#include "hub/hub.h"
 #include "ident/ident.h"
 #include "policy/policy.h"
 #include "registry/registry.h"

@@ -49,10 +49,15 @@ QUERIES = {
 # {id} means another thing below another path
 IDS = {"/orgs/{org}/tokens/{id}": "org_token", "/orgs/{org}/member-tokens/{id}": "member_token", "/tokens/{id}": "token"}
 # What the owner of an organization may not do in his own either: administrators do. And what is the same for everybody.
-NOT_A = re.compile(r"/me/password|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|/tokens/revoke|/audit(/export)?|/access/explain")
+NOT_A = re.compile(r"/me/password|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|/tokens/revoke|/audit(/export)?|/access/explain|/usage")
 EVERYBODYS = re.compile(r"/openapi\.json|/login|/me(/password)?|/tokens/revoke|/plans(/.*)?")
 PERSONAL = "/repositories/{namespace}/{repo}/collaborators"
-NAMES = ("user", "org", "team", "namespace", "repo", "account", "token", "org_token", "member_token")
+NAMES = ("user", "org", "team", "namespace", "repo", "account", "token", "org_token", "member_token", "tag")
+
+
+def uuid(number):
+    """As the Hub dialect names a token."""
+    return "62657274-6800-8000-8000-%012x" % int(number)
 
 
 class Tenant:
@@ -74,7 +79,8 @@ class Tenant:
         worker_token = w.add_token("worker-of-%s" % letter, [(org + "/*", "write")])
         self.ids = dict(user="worker-of-%s" % letter, org=org, team="team-of-%s" % letter, namespace=org, repo="secret-of-%s" % letter,
                         account=org, token=w.add_token(user, [("*", "read")]).id, member_token=worker_token.id,
-                        org_token=w.add_token(user, [(org + "/*", "read")], org).id, plan="unlimited")
+                        org_token=w.add_token(user, [(org + "/*", "read")], org).id, plan="unlimited", tag="keep")
+        self.ids.update({k: uuid(self.ids[t]) for k, t in (("pat", "token"), ("oat", "org_token"))})
         self.own_ids = dict(self.ids, namespace=user, account=user)
 
 
@@ -158,7 +164,7 @@ def others(world):
 
 def mixes(world, template):
     """Ids with at least one of A's, the rest B's; all A's first."""
-    a, b, keys = ids_for(world.a, template), ids_for(world.b, template), sorted(set(parameters(template)))
+    a, b, keys = ids_for(world.a, template), ids_for(world.b, template), sorted(set(parameters(template)) - {"tag"})
     for pick in itertools.product((True, False), repeat=len(keys)):
         if any(pick):
             yield dict(b, **{k: a[k] for k, mine in zip(keys, pick) if mine}), {k for k, mine in zip(keys, pick) if mine}
@@ -217,7 +223,7 @@ def test_private_is_as_absent(world):
     """Byte-equal but for date, request id and the name that was asked for, on every route, HEAD too."""
     wrong, n = [], 0
     for method, template in recorded(world):
-        keys = sorted(set(parameters(template)) - {"plan"})
+        keys = sorted(set(parameters(template)) - {"plan", "tag"})
         if not keys or EVERYBODYS.fullmatch(template):
             continue
         real = ids_for(world.a, template)
@@ -285,19 +291,20 @@ def test_catalog(world):
 # --- the Hub dialect
 HUB = [(m, p) for m, paths in {
     "GET": ("namespaces/{namespace}/repositories", "namespaces/{namespace}/repositories/{repo}", "namespaces/{namespace}/repositories/{repo}/tags",
-            "namespaces/{namespace}/repositories/{repo}/tags/keep", "repositories/{namespace}", "repositories/{namespace}/{repo}",
+            "namespaces/{namespace}/repositories/{repo}/tags/keep", "namespaces/{namespace}/repositories/{repo}/tags/keep/images", "repositories/{namespace}", "repositories/{namespace}/{repo}",
             "repositories/{namespace}/{repo}/tags", "repositories/{namespace}/{repo}/tags/keep", "repositories/{namespace}/{repo}/tags/keep/images",
-            "repositories/{namespace}/{repo}/groups", "access-tokens/{token}", "api_tokens/{token}", "orgs/{org}", "orgs/{org}/members",
+            "repositories/{namespace}/{repo}/groups", "access-tokens/{pat}", "api_tokens/{pat}", "orgs/{org}", "orgs/{org}/members",
             "orgs/{org}/members/export", "orgs/{org}/settings", "orgs/{org}/groups", "orgs/{org}/groups/{team}", "orgs/{org}/groups/{team}/members",
-            "orgs/{org}/invites", "orgs/{org}/access-tokens", "orgs/{org}/access-tokens/{org_token}", "auditlogs/{org}", "auditlogs/{org}/actions",
+            "orgs/{org}/invites", "orgs/{org}/access-tokens", "orgs/{org}/access-tokens/{oat}", "auditlogs/{org}", "auditlogs/{org}/actions",
             "users/{user}", "users/{user}/repositories", "search/repositories?query={repo}"),
-    "PATCH": ("namespaces/{namespace}/repositories/{repo}", "repositories/{namespace}/{repo}", "access-tokens/{token}", "orgs/{org}/groups/{team}",
-              "orgs/{org}/access-tokens/{org_token}", "namespaces/{namespace}/repositories/{repo}/immutabletags"),
-    "POST": ("namespaces/{namespace}/repositories", "repositories/{namespace}/{repo}/privacy", "repositories/{namespace}/{repo}/groups",
+    "PATCH": ("repositories/{namespace}/{repo}/groups/1", "namespaces/{namespace}/repositories/{repo}", "repositories/{namespace}/{repo}", "access-tokens/{pat}", "orgs/{org}/groups/{team}",
+              "orgs/{org}/access-tokens/{oat}", "namespaces/{namespace}/repositories/{repo}/immutabletags"),
+    "POST": ("namespaces/{namespace}/repositories", "repositories/{namespace}", "repositories/{namespace}/{repo}/privacy", "repositories/{namespace}/{repo}/groups",
              "orgs/{org}/groups", "orgs/{org}/groups/{team}/members", "orgs/{org}/access-tokens"),
     "PUT": ("orgs/{org}/members/{user}", "orgs/{org}/settings", "orgs/{org}/groups/{team}"),
-    "DELETE": ("repositories/{namespace}/{repo}/tags/keep", "access-tokens/{token}", "api_tokens/{token}", "orgs/{org}/members/{user}",
-               "orgs/{org}/groups/{team}/members/{user}", "orgs/{org}/groups/{team}", "orgs/{org}/access-tokens/{org_token}",
+    "DELETE": ("repositories/{namespace}/{repo}/tags/keep", "namespaces/{namespace}/repositories/{repo}/tags/keep",
+               "repositories/{namespace}/{repo}/groups/1", "namespaces/{namespace}/repositories/{repo}", "access-tokens/{pat}", "api_tokens/{pat}", "orgs/{org}/members/{user}",
+               "orgs/{org}/groups/{team}/members/{user}", "orgs/{org}/groups/{team}", "orgs/{org}/access-tokens/{oat}",
                "repositories/{namespace}/{repo}"),
 }.items() for p in paths]
 HUB_BODIES = {"PATCH": {"description": "x"}, "POST": {"name": "zz", "is_private": True, "group_id": 1, "permission": "read", "member": "zz"}, "PUT": {"role": "member"}}
@@ -331,6 +338,9 @@ def test_A_himself_gets_it_all(world):
     for method, template in order:
         if NOT_A.fullmatch(template) or (method, template) == ("DELETE", "/orgs/{org}") and not world.offers("delete-repository"):
             continue
+        if (method, template) == ("DELETE", "/orgs/{org}"):
+            for r in world.must("GET", "repositories?owner=" + world.a.ids["org"])["items"]:
+                assert world.api("DELETE", API + "/repositories/" + r["name"], None, world.a.login).status == 204
         a = world.api(method, *request(world, method, template, ids_for(world.a, template)), world.a.login)
         if not 200 <= a.status < 300:
             wrong.append((method, template, a))
