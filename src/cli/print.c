@@ -222,15 +222,23 @@ static void clear_progress(struct printer *p)
     p->progress_open = false;
 }
 
+/* One line; what jansson leaves of what a terminal would obey is DEL, which only stands in strings. */
+static void print_json(const char *kind, const json_t *body)
+{
+    auto_free char *text = json_dumps(body, JSON_COMPACT | JSON_ENSURE_ASCII);
+    printf("{\"%s\":", kind);
+    for (const char *p = text ? text : "null"; *p; p++)
+        *p == 0x7f ? (void)printf("\\u007F") : (void)putchar(*p);
+    printf("}\n");
+    (void)fflush(stdout);
+}
+
 int printer_line(void *printer, const char *kind, json_t *body, struct err *err)
 {
     struct printer *p = printer;
     (void)err;
     if (p->json) {
-        char *text = json_dumps(body, JSON_COMPACT | JSON_ENSURE_ASCII); /* what a terminal would obey, too */
-        printf("{\"%s\":%s}\n", kind, text ? text : "null");
-        free(text);
-        (void)fflush(stdout);
+        print_json(kind, body);
     } else if (strcmp(kind, "progress") == 0) {
         if (p->terminal) {
             fprintf(stderr, "\r\033[K");
