@@ -222,15 +222,23 @@ static void clear_progress(struct printer *p)
     p->progress_open = false;
 }
 
+/* One line; what jansson leaves of what a terminal would obey is DEL, which only stands in strings. */
+static void print_json(const char *kind, const json_t *body)
+{
+    auto_free char *text = json_dumps(body, JSON_COMPACT | JSON_ENSURE_ASCII);
+    printf("{\"%s\":", kind);
+    for (const char *p = text ? text : "null"; *p; p++)
+        *p == 0x7f ? (void)printf("\\u007F") : (void)putchar(*p);
+    printf("}\n");
+    (void)fflush(stdout);
+}
+
 int printer_line(void *printer, const char *kind, json_t *body, struct err *err)
 {
     struct printer *p = printer;
     (void)err;
     if (p->json) {
-        char *text = json_dumps(body, JSON_COMPACT | JSON_ENSURE_ASCII); /* what a terminal would obey, too */
-        printf("{\"%s\":%s}\n", kind, text ? text : "null");
-        free(text);
-        (void)fflush(stdout);
+        print_json(kind, body);
     } else if (strcmp(kind, "progress") == 0) {
         if (p->terminal) {
             fprintf(stderr, "\r\033[K");
@@ -253,7 +261,9 @@ int printer_line(void *printer, const char *kind, json_t *body, struct err *err)
 void printer_end(struct printer *p)
 {
     clear_progress(p);
-    if (!p->json && p->done && json_object_size(p->done) > 0) {
+    if (!p->json && p->done && p->columns[0] == '=') {
+        print_member(p->done, p->columns + 1);
+    } else if (!p->json && p->done && json_object_size(p->done) > 0) {
         print_fields(stdout, p->done);
         printf("\n");
     }

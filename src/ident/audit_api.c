@@ -126,7 +126,8 @@ static int log_export(struct rest_call *c, struct err *err)
         return rc < 0 ? rc : err_sys(err, ERR_IO, "cannot make a file for the export");
     struct buf head;
     buf_init(&head, 4096);
-    audit_head(&head, csv ? AUDIT_CSV : AUDIT_JSON);
+    if (j.nobody) /* else it comes with the rows */
+        audit_head(&head, csv ? AUDIT_CSV : AUDIT_JSON);
     if (head.n > 0)
         rc = write_piece(file, buf_view(&head), err);
     buf_release(&head);

@@ -136,7 +136,7 @@ int verdict_error(const struct right_verdict *v, struct err *err)
         return err_set(err, ERR_DENIED, "an auditor reads and changes nothing");
     case RIGHT_NO_TOKEN:
         return v->row->scope == SCOPE_LOGIN
-                   ? err_set(err, ERR_DENIED, "no token may %s: log in with the password", v->row->what)
+                   ? err_set(err, ERR_CREDENTIAL, "no token may %s: log in with the password", v->row->what)
                    : err_set(err, ERR_DENIED, "this token may not %s: that takes the scope %s here", v->row->what,
                              scope_name(v->row->scope));
     case RIGHT_NO:

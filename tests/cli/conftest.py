@@ -1,6 +1,10 @@
 """Fixtures of the command line's suite."""
 import json
 import os
+import pty
+import re
+import select
+import signal
 import subprocess
 import sys
 
@@ -43,6 +47,29 @@ def berth(*args, env=None, stdin="", cwd="/", fd=None):
     done = subprocess.run([binary()] + list(args), input=stdin, stdout=subprocess.PIPE if fd is None else fd,
                           stderr=subprocess.PIPE, universal_newlines=True, env=clean, timeout=120, cwd=cwd)
     return Done(done.returncode, done.stdout or "", done.stderr)
+
+
+def typed(argv, lines):
+    """Runs argv on a terminal and types the lines at the prompts; returns (exit code, all that was seen)."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(argv[0], argv)
+    seen, waiting = b"", list(lines)
+    while True:
+        if not select.select([fd], [], [], 60)[0]:
+            os.kill(pid, signal.SIGKILL)
+        try:
+            data = os.read(fd, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        seen += data
+        if waiting and re.search(rb"(User|Password[a-z ]*|Again): $", seen):
+            os.write(fd, waiting.pop(0).encode() + b"\n")
+            seen += b"|"
+    os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

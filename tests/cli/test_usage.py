@@ -1,14 +1,11 @@
 """Every command: help, wrong usage, exit codes, output for machines."""
 import json
 import os
-import pty
 import re
-import select
-import signal
 import subprocess
 
 import pytest
-from conftest import berth, binary, commands, newest_schema, on
+from conftest import berth, binary, commands, newest_schema, on, typed
 from registry import digest
 
 
@@ -127,29 +124,6 @@ def test_output_that_cannot_be_written(make_hub):
         assert berth("config", fd=full).code == 1
         assert berth("version", fd=full).code == 1
         assert berth("completion", "bash", fd=full).code == 1
-
-
-def typed(argv, lines):
-    """Runs argv on a terminal and types the lines at the prompts; returns (exit code, all that was seen)."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execv(argv[0], argv)
-    seen, waiting = b"", list(lines)
-    while True:
-        if not select.select([fd], [], [], 60)[0]:
-            os.kill(pid, signal.SIGKILL)
-        try:
-            data = os.read(fd, 4096)
-        except OSError:
-            break
-        if not data:
-            break
-        seen += data
-        if waiting and re.search(rb"(Password|Again): $", seen):
-            os.write(fd, waiting.pop(0).encode() + b"\n")
-            seen += b"|"
-    os.close(fd)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
 
 
 def test_password_on_a_terminal(make_hub):
