@@ -3,6 +3,8 @@ cut off; afterwards its usage is the sum of what it holds, and nothing stays res
 import json
 import os
 import random
+import sqlite3
+import subprocess
 import threading
 
 import pytest
@@ -40,13 +42,24 @@ class World:
         u = self.usage(account)["bytes"]
         return u["used"], u["reserved"]
 
+    def edit(self, sql):
+        """In the database of the stopped hub."""
+        if self.hub.database:
+            subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", self.hub.database, "-c", sql], check=True)
+        else:
+            db = sqlite3.connect(os.path.join(self.hub.data, "berth.db"), isolation_level=None)
+            db.execute(sql)
+            db.close()
+
     def fsck(self, *more):
         """Stops the hub: everything against everything, quotas too."""
         if self.hub.proc is not None:
             self.hub.stop()
         done = self.hub.command("fsck", "--full", "--json", *more, check=False)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
-        return [x["code"] for x in lines if x.get("kind") == "item" and x["level"] == "problem"]
+        found = [x["item"]["code"] for x in lines if "item" in x and x["item"]["level"] == "problem"]
+        assert lines and lines[-1]["done"]["full"] and lines[-1]["done"]["problems"] == len(found), done
+        return found
 
 
 @pytest.fixture
@@ -236,17 +249,12 @@ def test_a_storm_never_passes_the_limit(world):
 
 
 def test_fsck_finds_and_repairs(world):
-    if world.hub.database:
-        pytest.skip("edits the database file")
-    import sqlite3
     world.limit(bytes=1 << 20)
     assert upload(world.alice, "alice/a", blob(30 * KIB, 1)).status == 201
     world.hub.stop()
-    path = [os.path.join(d, f) for d, _, files in os.walk(world.hub.data) for f in files if f.endswith(".db")][0]
     for edit in ("UPDATE usage SET used = used + 1 WHERE kind = 1", "UPDATE account_blobs SET links = links + 1",
                  "DELETE FROM account_blobs", "UPDATE usage SET used = 7 WHERE kind = 2"):
-        with sqlite3.connect(path) as db:
-            db.execute(edit)
+        world.edit(edit)
         assert world.fsck() == ["usage"], edit
         assert world.fsck("--repair") == ["usage"] and world.fsck() == [], edit
     world.hub.start()
