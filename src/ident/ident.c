@@ -177,7 +177,8 @@ int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct s
     if (rc < 0 || (rc = account_for_push(tx, p, &g, err)) < 0)
         return rc;
     bool public = g.account.default_public && !g.account.no_public;
-    if ((rc = repo_tx_add(tx, g.account.id, name, public, clock_now(), err)) < 0 ||
+    if ((rc = public ? 0 : usage_tx_private(tx, &g.account, 1, err)) < 0 ||
+        (rc = repo_tx_add(tx, g.account.id, name, public, clock_now(), err)) < 0 ||
         (rc = ident_tx_repo(tx, name, &g.repo.fact, err)) < 0)
         return rc;
     BUG_ON(rc != 1);

@@ -1,6 +1,8 @@
 /* Statements of members and teams. */
 #include "ident/ident_int.h"
 
+#include <stdlib.h>
+
 static const char MEMBER_SET[] = "INSERT INTO members (org_id, user_id, role, source, created_at) VALUES ($1, $2, $3, $4, $5) "
                                  "ON CONFLICT (org_id, user_id) DO UPDATE SET role = excluded.role, source = excluded.source";
 static const char MEMBER_FIND[] = "SELECT m.user_id, m.role, m.created_at, a.name FROM members m JOIN accounts a "
@@ -48,8 +50,9 @@ enum { TOKEN_ROWS = 10000 };
 
 int member_tx_set(struct db_tx *tx, int64_t org_id, int64_t user_id, enum member_role role, const char *source, struct err *err)
 {
-    return db_exec(tx, MEMBER_SET, DB_ARGS(DB_I(org_id), DB_I(user_id), DB_I(role), DB_T(str_of(source)), DB_I(clock_now())), NULL,
-                   err);
+    int rc = db_exec(tx, MEMBER_SET, DB_ARGS(DB_I(org_id), DB_I(user_id), DB_I(role), DB_T(str_of(source)), DB_I(clock_now())),
+                     NULL, err);
+    return rc < 0 ? rc : usage_tx_seats(tx, org_id, err);
 }
 
 static void map_member(const struct db_rows *row, void *out)
@@ -69,7 +72,9 @@ int member_tx_find(struct db_tx *tx, int64_t org_id, int64_t user_id, struct mem
 int member_tx_remove(struct db_tx *tx, int64_t org_id, int64_t user_id, struct err *err)
 {
     int rc = db_exec(tx, MEMBER_LEAVE_TEAMS, DB_ARGS(DB_I(org_id), DB_I(user_id)), NULL, err);
-    return rc < 0 ? rc : db_exec(tx, MEMBER_REMOVE, DB_ARGS(DB_I(org_id), DB_I(user_id)), NULL, err);
+    if (rc == 0)
+        rc = db_exec(tx, MEMBER_REMOVE, DB_ARGS(DB_I(org_id), DB_I(user_id)), NULL, err);
+    return rc < 0 ? rc : usage_tx_seats(tx, org_id, err);
 }
 
 static void map_int(const struct db_rows *row, void *out) { *(int64_t *)out = db_int(row, 0); }
@@ -93,10 +98,15 @@ int member_tx_sole_owner(struct db_tx *tx, int64_t user_id, char ret_org[ACCOUNT
 int member_tx_remove_all(struct db_tx *tx, int64_t user_id, struct err *err)
 {
     static const char *const each[] = {REMOVE_MEMBERSHIPS, REMOVE_TEAMS, REMOVE_COLLABORATIONS};
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(each); i++)
+    struct usage_ids ids[2] = {{NULL, 0}, {NULL, 0}};
+    int rc = usage_tx_concerned(tx, user_id, ids, err);
+    for (size_t i = 0; rc >= 0 && i < ARRAY_LEN(each); i++)
         rc = db_exec(tx, each[i], DB_ARGS(DB_I(user_id)), NULL, err);
-    return rc;
+    if (rc >= 0)
+        rc = usage_tx_recount(tx, ids, err);
+    free(ids[0].v);
+    free(ids[1].v);
+    return rc < 0 ? rc : 0;
 }
 
 static void map_team(const struct db_rows *row, void *out)

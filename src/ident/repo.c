@@ -26,8 +26,10 @@ static int write_set(struct db_tx *tx, struct repo_fact *f, const struct repo_se
 {
     struct arena arena;
     struct repo_texts t = {.about = STR_LIT("")};
-    bool public = set->public < 0 ? f->public : set->public != 0;
+    bool public = set->public < 0 ? f->public : set->public != 0, turns = public != f->public;
     int rc = f->public ? 0 : may_be_public(&f->owner, public, err);
+    if (rc == 0 && turns)
+        rc = usage_tx_private(tx, &f->owner, public ? -1 : 1, err);
     arena_init(&arena);
     if (rc == 0)
         rc = repo_tx_texts(tx, &arena, f->id, &t, err);
@@ -36,6 +38,8 @@ static int write_set(struct db_tx *tx, struct repo_fact *f, const struct repo_se
         f->archived = set->archived < 0 ? f->archived : set->archived != 0;
         rc = repo_tx_update(tx, f, set->about.p ? set->about : t.about, set->full.p ? set->full : t.full, err);
     }
+    if (rc == 0 && turns)
+        rc = usage_tx_collaborators(tx, f->owner.id, err);
     arena_release(&arena);
     return rc;
 }
@@ -58,7 +62,7 @@ int repo_tx_make(struct db_tx *tx, const struct change *c, const struct repo_set
         g->repo.fact = NULL;
         return err_set(err, ERR_EXISTS, "the repository \"%.*s\" exists", STR_FMT(g->repo.name));
     }
-    if (rc < 0 || (rc = may_be_public(a, public, err)) < 0 ||
+    if (rc < 0 || (rc = may_be_public(a, public, err)) < 0 || (rc = public ? 0 : usage_tx_private(tx, a, 1, err)) < 0 ||
         (rc = repo_tx_add(tx, a->id, g->repo.name, public, clock_now(), err)) < 0 ||
         (rc = gate_tx_find(tx, c->who, OBJECT_REPO, g, err)) < 0)
         return rc;
@@ -69,9 +73,12 @@ int repo_tx_make(struct db_tx *tx, const struct change *c, const struct repo_set
 int repo_tx_abandon(struct db_tx *tx, const struct change *c, struct err *err)
 {
     char name[32];
-    int64_t id = c->now.repo.fact->id;
-    (void)snprintf(name, sizeof name, "!%lld", (long long)id);
-    return repo_tx_unname(tx, id, str_of(name), err);
+    const struct repo_fact *f = c->now.repo.fact;
+    (void)snprintf(name, sizeof name, "!%lld", (long long)f->id);
+    int rc = f->public ? 0 : usage_tx_private(tx, &f->owner, -1, err);
+    if (rc == 0)
+        rc = repo_tx_unname(tx, f->id, str_of(name), err);
+    return rc < 0 ? rc : usage_tx_collaborators(tx, f->owner.id, err);
 }
 
 int grant_tx_set(struct db_tx *tx, const struct change *c, const struct team_row *team, int level, struct err *err)

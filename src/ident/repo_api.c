@@ -284,10 +284,13 @@ static int share_write(struct db_tx *tx, struct change *ch, struct err *err)
         return err_set(err, ERR_EXISTS, "the owner has access already");
     if (r->method == HTTP_DELETE) {
         rc = db_exec(tx, SHARE_DROP, DB_ARGS(DB_I(repo_id), DB_I(user.id)), &changed, err);
-        return rc == 0 && changed == 0 ? err_set(err, ERR_NOT_FOUND, "the user has no access to it") : rc;
+        if (rc == 0 && changed == 0)
+            rc = err_set(err, ERR_NOT_FOUND, "the user has no access to it");
+    } else {
+        (void)level_parse(rest_text(c->body, "level"), &level);
+        rc = db_exec(tx, SHARE_SET, DB_ARGS(DB_I(repo_id), DB_I(user.id), DB_I(level)), NULL, err);
     }
-    (void)level_parse(rest_text(c->body, "level"), &level);
-    return db_exec(tx, SHARE_SET, DB_ARGS(DB_I(repo_id), DB_I(user.id), DB_I(level)), NULL, err);
+    return rc < 0 ? rc : usage_tx_collaborators(tx, ch->now.account.id, err);
 }
 
 static int access_change(struct rest_call *c, bool team, struct err *err)

@@ -13,6 +13,8 @@ static const char BLOB_UPSERT[] = "INSERT INTO blobs (digest, size, state, verif
 static const char BLOB_LINK[] =
     "INSERT INTO repo_blobs (repo_id, digest, linked_at) VALUES ($1, $2, $3) "
     "ON CONFLICT (repo_id, digest) DO UPDATE SET linked_at = excluded.linked_at";
+static const char BLOB_LINKS[] = "SELECT b.size, (SELECT count(*) FROM repo_blobs l WHERE l.repo_id = $2 AND "
+                                 "l.digest = b.digest) FROM blobs b WHERE b.digest = $1";
 static const char BLOB_UNLINK[] = "DELETE FROM repo_blobs WHERE repo_id = $1 AND digest = $2";
 static const char BLOB_VERIFIED[] = "UPDATE blobs SET verified_at = $2, ino = $3, ctime = $4 "
                                     "WHERE digest = $1 AND state = 0 AND size = $5";
@@ -54,12 +56,25 @@ int blob_tx_upsert(struct db_tx *tx, const struct digest *d, const struct blob_s
                    NULL, err);
 }
 
+struct links {
+    int64_t size, here;
+};
+
+static void map_links(const struct db_rows *row, void *out)
+{
+    *(struct links *)out = (struct links){db_int(row, 0), db_int(row, 1)};
+}
+
 int blob_tx_link(struct db_tx *tx, int64_t repo_id, const struct digest *d, const char *event,
                  struct err *err)
 {
     uint8_t key[DIGEST_KEY_MAX];
-    int rc = db_exec(tx, BLOB_LINK,
-                     DB_ARGS(DB_I(repo_id), DB_B(key_str(d, key)), DB_I(clock_now())), NULL, err);
+    struct links links = {0, 1};
+    int rc = db_one(tx, BLOB_LINKS, DB_ARGS(DB_B(key_str(d, key)), DB_I(repo_id)), map_links, &links, err);
+    if (rc >= 0 && links.here == 0)
+        rc = charge_tx_link(tx, repo_id, d, links.size, err);
+    if (rc >= 0)
+        rc = db_exec(tx, BLOB_LINK, DB_ARGS(DB_I(repo_id), DB_B(key_str(d, key)), DB_I(clock_now())), NULL, err);
     return rc < 0 ? rc : gc_enqueue(tx, GC_LINK, repo_id, d, event, err);
 }
 
@@ -72,7 +87,8 @@ int blob_tx_unlink(struct db_tx *tx, int64_t repo_id, const struct digest *d, in
     int rc = db_exec(tx, BLOB_UNLINK, DB_ARGS(DB_I(repo_id), DB_B(key_str(d, key))), &changed, err);
     if (rc < 0 || changed == 0)
         return rc;
-    if ((rc = gc_enqueue(tx, GC_BLOB, 0, d, "blob_delete", err)) < 0)
+    if ((rc = charge_tx_unlink(tx, repo_id, d, err)) < 0 ||
+        (rc = gc_enqueue(tx, GC_BLOB, 0, d, "blob_delete", err)) < 0)
         return rc;
     (void)snprintf(data, sizeof data, "{\"digest\":\"%s\"}", digest_text(d, text));
     rc = event_tx_append(tx, "blob.deleted", actor_id, repo_id, str_of(data), err);

@@ -100,7 +100,7 @@ static int summary(struct fsck *f, struct err *err)
 
 typedef int (*fsck_step)(struct fsck *f, struct err *err);
 static const fsck_step steps[] = {check_database, fsck_manifests,   fsck_tags,    fsck_links,
-                                  fsck_blobs,     fsck_stray_files, fsck_uploads, summary};
+                                  fsck_blobs,     fsck_stray_files, fsck_uploads, fsck_usage,  summary};
 
 int registry_fsck(struct registry *g, bool full, bool repair, registry_report out, void *arg,
                   int64_t *ret_problems, struct err *err)

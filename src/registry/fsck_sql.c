@@ -200,7 +200,11 @@ int fsck_tx_links(struct db_tx *tx, const struct fsck_link *after, struct fsck_l
 
 int fsck_tx_drop_link(struct db_tx *tx, const struct fsck_link *l, struct err *err)
 {
-    return db_exec(tx, DROP_LINK, DB_ARGS(DB_I(l->repo_id), DB_B(raw_str(&l->key))), NULL, err);
+    int64_t changed = 0;
+    int rc = db_exec(tx, DROP_LINK, DB_ARGS(DB_I(l->repo_id), DB_B(raw_str(&l->key))), &changed, err);
+    if (rc < 0 || changed == 0 || l->digest.alg == DIGEST_NONE)
+        return rc;
+    return charge_tx_unlink(tx, l->repo_id, &l->digest, err);
 }
 
 static void map_upload(const struct db_rows *row, void *out)

@@ -231,9 +231,11 @@ static void map_int(const struct db_rows *row, void *out)
 int manifest_tx_put(struct db_tx *tx, const struct manifest_put *p, int64_t *ret_missing,
                     struct err *err)
 {
-    int64_t id, missing = 0;
-    bool fresh;
+    int64_t id = 0, missing = 0;
+    bool fresh = false;
     int rc = put_row(tx, p, &id, &fresh, err);
+    if (rc == 0 && fresh)
+        rc = charge_tx_link(tx, p->repo_id, &p->digest, (int64_t)p->bytes.n, err);
     if (rc < 0 || (rc = put_refs(tx, p, id, err)) < 0)
         return rc;
     for (size_t i = 0; i < p->n_tags; i++) {
@@ -348,6 +350,7 @@ int manifest_tx_delete(struct db_tx *tx, int64_t repo_id, const struct digest *d
         (rc = enqueue_held(tx, repo_id, found.id, key, err)) < 0 ||
         (rc = db_exec(tx, REFS_DELETE, DB_ARGS(DB_I(found.id)), NULL, err)) < 0 ||
         (rc = db_exec(tx, MANIFEST_DELETE, DB_ARGS(DB_I(found.id)), NULL, err)) < 0 ||
+        (rc = charge_tx_unlink(tx, repo_id, d, err)) < 0 ||
         (rc = manifest_event(tx, "manifest.deleted", actor_id, repo_id, d, str_of(found.media_type),
                              NULL, 0, err)) < 0)
         return rc;

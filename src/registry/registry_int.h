@@ -140,6 +140,14 @@ enum { MOUNT_CANDIDATES_MAX = 1000 };
 int blob_tx_readable_somewhere(struct db_tx *tx, const struct principal *p, const struct digest *d,
                                struct err *err);
 
+/* ---- charge.c: what repositories hold, on the account they belong to (policy/quota.h) ---- */
+/* For each row really added to or removed from repo_blobs and manifests; done by blob_tx_* and manifest_tx_*.
+ * ERR_QUOTA. */
+int charge_tx_link(struct db_tx *tx, int64_t repo_id, const struct digest *d, int64_t size, struct err *err);
+int charge_tx_unlink(struct db_tx *tx, int64_t repo_id, const struct digest *d, struct err *err);
+/* Reservations that expired; or, before uploads are served, those that a crash left. */
+int charge_release(struct registry *g, bool all_orphans, struct err *err);
+
 /* ---- blob_api.c: for the scrub, too ---- */
 /* A file was found not to match its digest (or to be missing): checks again under the store's lock,
  * moves it aside, marks the row, logs and counts. */

@@ -1,13 +1,14 @@
 /* Statements of what deleted repositories held. Each takes out at most a handful of rows, so that no push waits long. */
 #include "registry/upkeep.h"
+#include "registry/upload.h"
 
-enum { DRAIN_TAGS = 100, DRAIN_MANIFESTS = 20, DRAIN_LINKS = 100, DRAIN_REVIEWS = 500 };
+enum { DRAIN_TAGS = 100, DRAIN_MANIFESTS = 20, DRAIN_LINKS = 100, DRAIN_UPLOADS = 100, DRAIN_REVIEWS = 500 };
 
 /* Their names lie between these two (repo_tx_abandon), before all that repositories may have. */
 static const char NEXT[] = "SELECT id FROM repos WHERE name > '!' AND name < '!~' ORDER BY name LIMIT 1";
 static const char MANIFESTS[] = "SELECT digest FROM manifests WHERE repo_id = $1 LIMIT $2";
 static const char LINKS[] = "SELECT digest FROM repo_blobs WHERE repo_id = $1 LIMIT $2";
-static const char UPLOADS[] = "DELETE FROM uploads WHERE repo_id = $1";
+static const char UPLOADS[] = "SELECT id FROM uploads WHERE repo_id = $1 LIMIT $2";
 static const char REVIEWS[] =
     "DELETE FROM gc_queue WHERE (kind, repo_id, digest) IN (SELECT kind, repo_id, digest FROM gc_queue "
     "WHERE kind IN (1, 2) AND repo_id = $1 LIMIT $2)";
@@ -83,7 +84,18 @@ static int changed(struct db_tx *tx, const char *sql, const struct db_value *arg
 }
 
 /* Their files belong to nobody then, and are reaped. */
-int drain_tx_uploads(struct db_tx *tx, int64_t repo_id, struct err *err) { return changed(tx, UPLOADS, DB_ARGS(DB_I(repo_id)), err); }
+int drain_tx_uploads(struct db_tx *tx, int64_t repo_id, struct err *err)
+{
+    char ids[DRAIN_UPLOADS][UPLOAD_ID_LEN + 1];
+    struct db_rows *rows = NULL;
+    int n = 0, rc = db_query(tx, UPLOADS, DB_ARGS(DB_I(repo_id), DB_I(DRAIN_UPLOADS)), &rows, err);
+    while (rc >= 0 && n < DRAIN_UPLOADS && (rc = db_next(rows, err)) == 1)
+        text_copy(ids[n++], sizeof ids[0], db_text(rows, 0));
+    db_rows_cleanup(&rows);
+    for (int i = 0; rc >= 0 && i < n; i++)
+        rc = upload_tx_delete(tx, ids[i], err);
+    return rc < 0 ? rc : n;
+}
 
 int drain_tx_reviews(struct db_tx *tx, int64_t repo_id, struct err *err)
 {

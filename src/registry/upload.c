@@ -75,6 +75,9 @@ int upload_table_new(struct registry *g, struct err *err)
     if (rc < 0)
         return rc;
     metric_set(METRIC_UPLOADS_OPEN, q.n);
+    struct err why = {0};
+    if (registry_num(g, READ_ONLY) == 0 && charge_release(g, true, &why) < 0)
+        log_line(LOG_WARN, "bytes reserved for lost uploads not released yet", F_CSTR("error", why.text));
     g->uploads = mem_zalloc(sizeof *g->uploads);
     pthread_mutex_init(&g->uploads->lock, NULL);
     return 0;
@@ -275,7 +278,7 @@ bool upload_unclaim(struct registry *g, struct upload *u, bool gone)
     if (ended)
         metric_gauge_add(METRIC_UPLOADS_OPEN, -1);
     struct err err = {0};
-    if (cancelled && drop(g, u->id, u->row, u->file, &err) < 0)
+    if (cancelled && drop(g, u->id, u->row || u->reserved, u->file, &err) < 0)
         log_line(LOG_WARN, "cancelled upload not removed yet", F_CSTR("error", err.text));
     if (leave)
         upload_free(u);
@@ -342,7 +345,7 @@ int upload_cancel(struct registry *g, struct str id, struct str name, int64_t us
     }
     if (rc < 0)
         return err_set(err, rc, "%s", why.text);
-    rc = drop(g, u->id, u->row, u->file, err);
+    rc = drop(g, u->id, u->row || u->reserved, u->file, err);
     upload_unclaim(g, u, rc == 0);
     return rc;
 }
@@ -437,6 +440,8 @@ int upload_reap(struct registry *g, int64_t now, int64_t *ret_removed, struct er
     int64_t before = now - registry_num(g, UPLOAD_EXPIRY);
     int64_t n = reap_memory(g, before);
     int rc = reap_rows(g, before, &n, err);
+    if (rc == 0)
+        rc = charge_release(g, false, err);
     if (rc == 0) {
         struct orphan_walk w = {g, before};
         rc = store_walk(g->store, "uploads", orphan, &w, err);

@@ -18,6 +18,7 @@ struct upload {
     struct hash hash;     /* of these */
     bool hashed;          /* false: a resumed session whose state was lost */
     bool row, file;       /* has a database row; has a file */
+    bool reserved;        /* may have a reservation of bytes without having a row */
     bool one_shot;        /* of a single POST: ends with its request */
     bool busy, cancelled; /* under the table's lock */
 };
@@ -51,7 +52,7 @@ int upload_tx_find(struct db_tx *tx, const char *id, struct upload_row *ret,
                    struct err *err); /* 1, 0 */
 int upload_tx_save(struct db_tx *tx, const struct upload *u, int64_t repo_id, int64_t size,
                    const struct hash *h, struct err *err);
-int upload_tx_delete(struct db_tx *tx, const char *id, struct err *err);
+int upload_tx_delete(struct db_tx *tx, const char *id, struct err *err); /* and its reservation of bytes */
 int upload_tx_count(struct db_tx *tx, int64_t user_id, int64_t *ret,
                     struct err *err); /* user 0: all */
 int upload_tx_expired(struct db_tx *tx, int64_t before, char ids[][UPLOAD_ID_LEN + 1], size_t max,
@@ -70,8 +71,15 @@ struct upload_io {
     bool saving;           /* a transaction that names them was begun */
     struct principal *who; /* referenced */
     bool absent;
+    bool over_quota;       /* the account's plan leaves no room: the session ends */
+    int64_t account_id;    /* whose namespace it is; 0 nobody's yet */
+    int64_t room;          /* bytes that its file may have as things are reserved */
     struct digest digest; /* of a closing request */
 };
+/* ---- charge.c: ERR_QUOTA sets over_quota */
+/* Reserves what the request announces, or finds that nothing need be reserved. */
+int charge_open(struct upload_io *io, const struct http_req *r, struct err *err);
+int charge_more(struct upload_io *io, int64_t end, struct err *err); /* before the file gets `end` bytes */
 /* Opens the claimed session's file at its acknowledged end; consumes the claim on failure. */
 int upload_io_open(struct registry *g, struct upload *u, const struct http_req *r,
                    struct upload_io **ret, struct err *err);

@@ -350,7 +350,7 @@ int upload_put_run(struct http_req *r, struct err *err)
     struct digest d = io->digest;
     if (rc == 0) {
         rc = upload_io_commit(io, err);
-        gone = rc == 0 || rc == ERR_DIGEST_INVALID;
+        gone = rc == 0 || rc == ERR_DIGEST_INVALID || rc == ERR_QUOTA;
     }
     r->ctx = NULL;
     (void)upload_io_close(io, gone);

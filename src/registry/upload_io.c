@@ -33,6 +33,22 @@ static int rehash(struct staging *file, int64_t size, enum digest_alg alg, struc
     return 0;
 }
 
+static int end_write(struct db_tx *tx, void *arg, struct err *err)
+{
+    return upload_tx_delete(tx, arg, err);
+}
+
+/* The session cannot become right any more: the bytes are not what the client says, or more than fit. */
+static void discard(struct upload_io *io)
+{
+    struct err err = {0};
+    int rc = io->u->row || io->u->reserved ? db_write(io->g->db, end_write, io->u->id, &err) : 0;
+    if (rc == 0)
+        rc = staging_remove(io->g->store, io->u->id, &err);
+    if (rc < 0)
+        log_line(LOG_WARN, "upload not removed yet", F_CSTR("error", err.text));
+}
+
 int upload_io_open(struct registry *g, struct upload *u, const struct http_req *r,
                    struct upload_io **ret, struct err *err)
 {
@@ -53,8 +69,13 @@ int upload_io_open(struct registry *g, struct upload *u, const struct http_req *
         if (!u->hashed)
             rc = rehash(io->file, u->size, u->alg, &io->hash, err);
     }
+    if (rc == 0)
+        rc = charge_open(io, r, err);
     if (rc < 0) {
-        upload_io_close(io, false);
+        bool ended = io->over_quota;
+        if (ended)
+            discard(io);
+        upload_io_close(io, ended);
         return rc;
     }
     *ret = io;
@@ -91,6 +112,8 @@ int upload_io_append(struct upload_io *io, struct str bytes, struct err *err)
     if (io->range_length >= 0 && io->received + (int64_t)bytes.n > io->range_length)
         return err_set(err, ERR_SIZE_INVALID, "the body is longer than Content-Range announced");
     int rc = registry_space(io->g, (int64_t)bytes.n, err);
+    if (rc == 0)
+        rc = charge_more(io, staging_size(io->file) + (int64_t)bytes.n, err);
     if (rc < 0 || (rc = staging_append(io->file, bytes.p, bytes.n, err)) < 0)
         return rc;
     hash_update(&io->hash, bytes.p, bytes.n);
@@ -148,10 +171,12 @@ static int commit_write(struct db_tx *tx, void *arg, struct err *err)
     struct push_target target = target_of(io);
     struct push_into into;
     int rc = repo_tx_for_push(tx, &target, &into, err);
+    if (rc == 0 && (io->u->row || io->u->reserved)) /* what it reserved makes room for the link */
+        rc = upload_tx_delete(tx, io->u->id, err);
     if (rc < 0 || (rc = blob_tx_upsert(tx, &io->digest, &c->stat, err)) < 0 ||
         (rc = blob_tx_link(tx, into.repo_id, &io->digest, "upload", err)) < 0)
         return rc;
-    return io->u->row ? upload_tx_delete(tx, io->u->id, err) : 0;
+    return 0;
 }
 
 static int publish(struct upload_io *io, struct err *err)
@@ -163,22 +188,6 @@ static int publish(struct upload_io *io, struct err *err)
         rc = write_of(io, commit_write, &c, err);
     store_unlock(io->g->store, &io->digest);
     return rc;
-}
-
-static int end_write(struct db_tx *tx, void *arg, struct err *err)
-{
-    return upload_tx_delete(tx, arg, err);
-}
-
-/* The bytes are not what the client says: the session cannot become right any more. */
-static void discard(struct upload_io *io)
-{
-    struct err err = {0};
-    int rc = io->u->row ? db_write(io->g->db, end_write, io->u->id, &err) : 0;
-    if (rc == 0)
-        rc = staging_remove(io->g->store, io->u->id, &err);
-    if (rc < 0)
-        log_line(LOG_WARN, "upload not removed yet", F_CSTR("error", err.text));
 }
 
 int upload_io_commit(struct upload_io *io, struct err *err)
@@ -200,6 +209,8 @@ int upload_io_commit(struct upload_io *io, struct err *err)
     rc = publish(io, err);
     if (rc == 0)
         metric_add(METRIC_BLOBS_STORED, 1);
+    if (rc == ERR_QUOTA) /* the plan shrank meanwhile */
+        discard(io);
     return rc;
 }
 
@@ -207,7 +218,7 @@ static void abandon_run(void *arg)
 {
     struct upload_io *io = arg;
     struct err err = {0};
-    if (io->u->one_shot) {
+    if (io->u->one_shot || io->over_quota) {
         discard(io);
         upload_io_close(io, true);
         return;

@@ -1,6 +1,8 @@
 /* Statements on upload sessions. */
 #include "registry/upload.h"
 
+#include "policy/quota.h"
+
 static const char UPLOAD_FIND[] =
     "SELECT u.user_id, u.alg, u.size, u.created_at, r.name, u.hash_state FROM uploads u "
     "JOIN repos r ON r.id = u.repo_id WHERE u.id = $1";
@@ -47,7 +49,8 @@ int upload_tx_save(struct db_tx *tx, const struct upload *u, int64_t repo_id, in
 
 int upload_tx_delete(struct db_tx *tx, const char *id, struct err *err)
 {
-    return db_exec(tx, UPLOAD_DELETE, DB_ARGS(DB_T(str_of(id))), NULL, err);
+    int rc = quota_tx_release(tx, id, err);
+    return rc < 0 ? rc : db_exec(tx, UPLOAD_DELETE, DB_ARGS(DB_T(str_of(id))), NULL, err);
 }
 
 static void map_count(const struct db_rows *row, void *out)
