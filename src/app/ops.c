@@ -1,11 +1,15 @@
 /* What administration can do: arguments in, calls to the rooms, JSON out. */
 #include "app/control.h"
+#include "audit/audit.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/metric.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 /* An answer goes through a line of the control socket, once more escaped. */
-enum { API_HEADERS_MAX = 64 << 10, API_ANSWER_MAX = 512 << 10 };
+enum { API_HEADERS_MAX = 64 << 10, API_ANSWER_MAX = 512 << 10, REPORT_MAX = 64 << 10 };
 
 static bool flag_arg(json_t *args, const char *key) { return json_is_true(json_object_get(args, key)); }
 
@@ -89,8 +93,21 @@ static int op_status(struct app *a, json_t *args, const struct control_out *out,
     return out->line(out->arg, "done", body, err);
 }
 
-/* A request to Berth's own API by the machine's administrator: {method, target, body?} -> {status, body?}; a
- * body that is no JSON comes as text. */
+static int write_piece(void *arg, struct str piece, struct err *err)
+{
+    while (piece.n > 0) {
+        long n = write(*(const int *)arg, piece.p, piece.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_sys(err, ERR_IO, "cannot write");
+        piece = (struct str){piece.p + n, piece.n - (size_t)n};
+    }
+    return 0;
+}
+
+/* A request to Berth's own API by the machine's administrator: {method, target, body?} -> {status, body?}. With a
+ * descriptor, the body of what went well is written there. */
 static int op_api(struct app *a, json_t *args, const struct control_out *out, struct err *err)
 {
     static const struct {
@@ -103,6 +120,11 @@ static int op_api(struct app *a, json_t *args, const struct control_out *out, st
     auto_free char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     struct http_inner in = {.target = str_of(json_string_value(json_object_get(args, "target"))), .body = str_of(text),
                             .headers = &json, .n_headers = text != NULL};
+    int fd = (int)json_integer_value(json_object_get(args, "fd"));
+    if (fd >= 0) {
+        in.sink = write_piece;
+        in.arg = &fd;
+    }
     for (size_t i = 0; method && i < ARRAY_LEN(methods); i++)
         if (strcmp(method, methods[i].name) == 0)
             in.method = methods[i].method;
@@ -113,8 +135,8 @@ static int op_api(struct app *a, json_t *args, const struct control_out *out, st
     int rc = http_inner(a->http, &in, err);
     if (text)
         explicit_bzero(text, strlen(text)); /* may hold a password */
-    if (rc == 0 && in.answer.n > 0 && json_strict(buf_view(&in.answer), JSON_CAPS_DEFAULT, &doc, NULL) < 0)
-        doc = json_stringn(in.answer.p, in.answer.n);
+    if (rc == 0 && in.answer.n > 0)
+        rc = json_strict(buf_view(&in.answer), JSON_CAPS_DEFAULT, &doc, err);
     if (in.answer.p)
         explicit_bzero(in.answer.p, in.answer.n); /* may hold a token */
     buf_release(&in.answer);
@@ -122,7 +144,45 @@ static int op_api(struct app *a, json_t *args, const struct control_out *out, st
     return rc < 0 ? rc : out->line(out->arg, "done", json_pack("{s:i,s:o*}", "status", (int)in.status, "body", doc), err);
 }
 
+/* --- the audit log's proof */
+
+static int op_audit_verify(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    struct audit_verdict v = {0};
+    struct buf report;
+    struct str rest, line, anchor = str_of(json_string_value(json_object_get(args, "anchor")));
+    int64_t faults = 0;
+    while (anchor.n > 0 && strchr("\r\n", anchor.p[anchor.n - 1]))
+        anchor.n--;
+    buf_init(&report, REPORT_MAX);
+    int rc = audit_verify(a->db, a->store, anchor, &v, &report, err);
+    rest = buf_view(&report);
+    while (rc >= 0 && rest.n > 0 && str_split(&rest, '\n', &line)) {
+        faults++;
+        rc = out->line(out->arg, "item", json_pack("{s:s%}", "fault", line.p, line.n), err);
+    }
+    buf_release(&report);
+    return rc < 0 ? rc
+                  : out->line(out->arg, "done",
+                              json_pack("{s:I,s:I,s:I,s:I,s:I}", "seals", (json_int_t)v.seals, "rows", (json_int_t)v.rows, "unsealed",
+                                        (json_int_t)v.unsealed, "expired", (json_int_t)v.expired, "problems", (json_int_t)faults),
+                              err);
+}
+
+static int op_audit_anchor(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    struct buf anchor;
+    (void)args;
+    buf_init(&anchor, REPORT_MAX);
+    int rc = audit_anchor(a->db, &anchor, err);
+    json_t *done = rc == 0 ? json_pack("{s:s%}", "anchor", anchor.p, anchor.n) : NULL;
+    buf_release(&anchor);
+    return rc < 0 ? rc : out->line(out->arg, "done", done, err);
+}
+
 const struct control_op control_ops[] = {
+    {"audit.anchor", op_audit_anchor, false},
+    {"audit.verify", op_audit_verify, false},
     {"api", op_api, false},
     {"gc", op_gc, false},
     {"fsck", op_fsck, false},

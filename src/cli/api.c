@@ -98,7 +98,7 @@ static json_t *text_json(struct str s, const char *what, struct err *err)
     return v;
 }
 
-static json_t *file_json(const char *path, struct err *err)
+json_t *file_json(const char *path, struct err *err)
 {
     struct buf b;
     char chunk[4096];
@@ -295,7 +295,7 @@ static int send_here(struct api *x, const char *target, json_t *body, int *ret_s
     struct control_out out = {keep_done, &done};
     int rc = x->config ? 0 : config_load(&x->config, x->args->config_file, x->args->keys, err);
     if (rc == 0)
-        rc = control_call(take(&x->config), "api", args, -1, &out, err);
+        rc = control_call(take(&x->config), "api", args, x->request->raw ? STDOUT_FILENO : -1, &out, err);
     json_decref(args);
     if (rc == 0) {
         *ret_status = (int)json_integer_value(json_object_get(done, "status"));
@@ -307,7 +307,7 @@ static int send_here(struct api *x, const char *target, json_t *body, int *ret_s
 
 static int send(struct api *x, const char *target, json_t *body, int *ret_status, json_t **ret, struct err *err)
 {
-    return x->remote ? remote_send(x->remote, x->request->method, target, body, ret_status, ret, err)
+    return x->remote ? remote_send(x->remote, x->request->method, target, body, x->request->raw ? STDOUT_FILENO : -1, ret_status, ret, err)
                      : send_here(x, target, body, ret_status, ret, err);
 }
 
@@ -343,7 +343,7 @@ int api_login(struct remote *r, const char *user, struct str password)
     json_t *answer = NULL, *body = json_pack("{s:s,s:s%}", "username", user, "password", password.p ? password.p : "", password.n);
     if (!body)
         return print_error("name and password must be UTF-8 text");
-    int rc = remote_send(r, "POST", "/api/v1/login", body, &status, &answer, &err);
+    int rc = remote_send(r, "POST", "/api/v1/login", body, -1, &status, &answer, &err);
     const char *token = json_string_value(json_object_get(answer, "token"));
     if (rc < 0)
         rc = failed(&err);
@@ -429,7 +429,7 @@ static int run(struct api *x, struct buf *target, json_t *body)
         more = json_is_string(next);
         if (rc == CLI_OK)
             rc = print_items(x, items);
-        if (rc == CLI_OK && !more)
+        if (rc == CLI_OK && !more && !x->request->raw)
             rc = print_answer(x, answer);
         if (rc == CLI_OK && more) {
             char sep = query ? '&' : '?';

@@ -29,6 +29,7 @@ struct cli_request {
                           * for on a terminal, once or twice), a word. NULL: nothing but flags */
     const char *shows;   /* of a list: the columns; of what was made: the member to print */
     bool open;           /* also without a login */
+    bool raw;            /* what comes is no JSON: standard output takes it as it is */
 };
 struct cli_args;
 struct cli_command {
@@ -79,7 +80,8 @@ int print_error(const char *text); /* "berth: text" on standard error; returns C
 void print_line(const char *text);  /* on standard output */
 void print_detail(const char *name, const char *text); /* a line below it: "  name: text" */
 /* Receives what control_call emits. JSON: one object a line, {"item":...}. People: a table of the items
- * by `columns` ("name,role"), progress rewritten in place on a terminal. */
+ * by `columns` ("name,role"), at the end what "done" says ("=name": only that member of it), progress rewritten in
+ * place on a terminal. */
 struct printer {
     bool json, terminal, progress_open;
     const char *columns;
@@ -121,8 +123,9 @@ void remote_close(struct remote *r);
 const char *remote_user(const struct remote *r); /* "" when nobody */
 /* From now on requests bear this; NULL: nothing. */
 void remote_bearer(struct remote *r, struct str token);
-int remote_send(struct remote *r, const char *method, const char *target, const json_t *body, int *ret_status, json_t **ret,
-                struct err *err);
+/* *ret: the answer, the caller's; NULL when there is no JSON in it, or when fd (not -1) took it: the body of a 2xx. */
+int remote_send(struct remote *r, const char *method, const char *target, const json_t *body, int fd, int *ret_status,
+                json_t **ret, struct err *err);
 
 /* ---- api.c */
 int run_api(const struct cli_args *a);
@@ -131,6 +134,7 @@ int api_problem(int status, const json_t *body); /* says what is wrong; returns 
 /* Name and password to a short token, which requests then bear. CLI_OK, or what was said is wrong. */
 int api_login(struct remote *r, const char *user, struct str password);
 
+json_t *file_json(const char *path, struct err *err); /* its text; NULL: ERR_USAGE */
 bool cli_is_word(const char *words, const char *value); /* words: "a|b" */
 
 /* ---- login.c */

@@ -147,6 +147,20 @@ static int run_restore(const struct cli_args *a)
 }
 
 static int run_status(const struct cli_args *a) { return call(a, "status", json_object(), -1, ""); }
+/* With a line of `audit anchor` that was kept elsewhere: the log is not a shorter one, either. */
+static int run_audit_verify(const struct cli_args *a)
+{
+    struct err err = {0};
+    const char *path = args_value(a, "anchor");
+    json_t *anchor = path ? file_json(path, &err) : json_string("");
+    if (!anchor) {
+        print_error(err.text);
+        return CLI_USAGE;
+    }
+    return call(a, "audit.verify", json_pack("{s:o}", "anchor", anchor), -1, "fault");
+}
+
+static int run_audit_anchor(const struct cli_args *a) { return call(a, "audit.anchor", json_object(), -1, "=anchor"); }
 static int run_completion(const struct cli_args *a) { return completion_print(a->operands[0]); }
 
 static int run_version(const struct cli_args *a)
@@ -190,6 +204,12 @@ static int run_token_revoke(const struct cli_args *a)
         TAKES("personal-tokens", "true|false", "Whether members' own tokens work here"),                                   \
         TAKES("token-max-days", "N", "Longest life of tokens that work here; 0: any")
 #define OF_ORG TAKES("org", "ORG", "A token of this organization, not an own one")
+
+#define LOG_FILTER                                                                                                    \
+    TAKES("account", "NAME", "Only the log of this user or organization"), TAKES("actor", "NAME", "Who did it"),      \
+        TAKES("action", "ACTION", "repo.tag.push; or all of a kind: repo."), TAKES("object", "TEXT", "On what"),      \
+        TAKES("from", "TIME", "At or after: 2027-01-31T00:00:00Z"), TAKES("to", "TIME", "Before")
+#define OF_LOG TAKES("org", "ORG", "The log of this organization, for its owners")
 
 /* long because it is the table: a row a command. */
 const struct cli_command cli_commands[] = {
@@ -297,6 +317,16 @@ const struct cli_command cli_commands[] = {
      "With --stdin, a leaked token by its text, whosever it is.",
      .flags = {SWITCH("stdin", "Read the token's text from standard input"), OF_ORG}, .run = run_token_revoke,
      .request = {.method = "DELETE", .target = TOKENS "/{ID}"}},
+
+    {"audit list", "", "Search the audit log, newest first", .flags = {LOG_FILTER, OF_LOG},
+     API {"GET", "[/orgs/{--org}]/audit", .shows = "at,actor,action,object,address,result,count"}},
+    {"audit export", "", "Write the audit log to standard output", .flags = {LOG_FILTER, TAKES("format", "jsonl|csv", "Default: jsonl")},
+     API {"GET", "/audit/export", .raw = true}},
+    {"audit verify", "", "Check that nobody changed, removed or added anything in the audit log",
+     "Exit code 1 when it is not what was sealed. Without an anchor from elsewhere, a log that was set back\n"
+     "together with the keys of this machine looks sound.",
+     .flags = {TAKES("anchor", "FILE", "A line of `berth audit anchor` that was kept elsewhere")}, .run = run_audit_verify},
+    {"audit anchor", "", "Print a line that proves later what the audit log held, to be kept elsewhere", .run = run_audit_anchor},
 
     {"completion", "SHELL", "Print completions for bash, zsh or fish", .run = run_completion},
     {"version", "", "Print the version", .run = run_version},

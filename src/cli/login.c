@@ -45,7 +45,7 @@ static int try_url(struct login *l, const char *scheme, struct err *err)
     remote_close(take(&l->remote));
     int rc = remote_open_url(&l->remote, l->url, l->ca, err);
     if (rc == 0)
-        rc = remote_send(l->remote, "GET", "/api/v1/openapi.json", NULL, &status, &answer, err);
+        rc = remote_send(l->remote, "GET", "/api/v1/openapi.json", NULL, -1, &status, &answer, err);
     if (rc == 0 && (status != 200 || !json_object_get(answer, "openapi")))
         rc = err_set(err, ERR_UNAVAILABLE, "%s is no hub of Berth", l->url);
     json_decref(answer);
@@ -92,7 +92,7 @@ static int take_token(struct login *l, struct str token)
     int status, rc = CLI_OK;
     json_t *me = NULL;
     remote_bearer(l->remote, token);
-    if (remote_send(l->remote, "GET", "/api/v1/me", NULL, &status, &me, &err) < 0)
+    if (remote_send(l->remote, "GET", "/api/v1/me", NULL, -1, &status, &me, &err) < 0)
         rc = failed(&err);
     else if (status != 200)
         rc = api_problem(status, me);
@@ -123,7 +123,7 @@ static int make_token(struct login *l, struct str password)
     (void)gethostname(machine, sizeof machine - 1);
     snprintf(name, sizeof name, "berth on %.80s", machine);
     json_t *body = json_pack("{s:s,s:[{s:s,s:s}]}", "name", name, "bounds", "pattern", "*", "scope", scope ? scope : "admin");
-    if (!body || remote_send(l->remote, "POST", "/api/v1/tokens", body, &status, &made, &err) < 0)
+    if (!body || remote_send(l->remote, "POST", "/api/v1/tokens", body, -1, &status, &made, &err) < 0)
         rc = body ? failed(&err) : print_error("the machine's name must be UTF-8 text");
     else if (status != 201)
         rc = api_problem(status, made);
@@ -147,7 +147,7 @@ static int revoke_token(struct remote *r, const json_t *entry, struct err *err)
         return 0;
     json_t *body = json_pack("{s:s}", "token", token);
     remote_bearer(r, str_of(token));
-    rc = remote_send(r, "POST", "/api/v1/tokens/revoke", body, &status, &answer, err);
+    rc = remote_send(r, "POST", "/api/v1/tokens/revoke", body, -1, &status, &answer, err);
     if (rc == 0 && status != 404 && (status < 200 || status > 299))
         rc = err_set(err, ERR_UNAVAILABLE, "the hub answered with status %d", status);
     json_decref(body);

@@ -253,7 +253,9 @@ int printer_line(void *printer, const char *kind, json_t *body, struct err *err)
 void printer_end(struct printer *p)
 {
     clear_progress(p);
-    if (!p->json && p->done && json_object_size(p->done) > 0) {
+    if (!p->json && p->done && p->columns[0] == '=') {
+        print_member(p->done, p->columns + 1);
+    } else if (!p->json && p->done && json_object_size(p->done) > 0) {
         print_fields(stdout, p->done);
         printf("\n");
     }

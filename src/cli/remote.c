@@ -3,8 +3,10 @@
 #include "cli/cli.h"
 #include "net/egress.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { ANSWER_MAX = 16 << 20, AUTH_MAX = 16 << 10 };
 static const int64_t TIMEOUT_US = (int64_t)120 * 1000000;
@@ -108,6 +110,19 @@ void remote_close(struct remote *r)
 
 const char *remote_user(const struct remote *r) { return r->user; }
 
+static int write_piece(void *arg, struct str piece)
+{
+    while (piece.n > 0) {
+        long n = write(*(const int *)arg, piece.p, piece.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        piece = (struct str){piece.p + n, piece.n - (size_t)n};
+    }
+    return 0;
+}
+
 /* Proxies answer in HTML; their status is all that is said of it. */
 static int take_answer(struct net_answer *n, json_t **ret, struct err *err)
 {
@@ -118,13 +133,14 @@ static int take_answer(struct net_answer *n, json_t **ret, struct err *err)
     return 0;
 }
 
-int remote_send(struct remote *r, const char *method, const char *target, const json_t *body, int *ret_status, json_t **ret,
-                struct err *err)
+int remote_send(struct remote *r, const char *method, const char *target, const json_t *body, int fd, int *ret_status,
+                json_t **ret, struct err *err)
 {
     auto_free char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     auto_free char *url = join(r->url, target);
     struct net_header all[3] = {{"Accept", "application/json"}};
-    struct net_call call = {.method = method, .headers = all, .n_headers = 1, .body = str_of(text), .cap = ANSWER_MAX, .timeout = TIMEOUT_US};
+    struct net_call call = {.method = method, .headers = all, .n_headers = 1, .body = str_of(text), .cap = ANSWER_MAX, .timeout = TIMEOUT_US,
+                            .sink = fd >= 0 ? write_piece : NULL, .arg = &fd};
     struct net_answer answer = {0};
     if (text)
         all[call.n_headers++] = (struct net_header){"Content-Type", "application/json"};

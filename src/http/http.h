@@ -172,6 +172,9 @@ struct http_inner {
     size_t n_headers;
     struct str body;
     void *who;                         /* for gate.local */
+    /* Takes the body of a 2xx in pieces, in the place of `answer`: for what may be long. NULL: none */
+    int (*sink)(void *arg, struct str piece, struct err *err);
+    void *arg;
     unsigned status;                   /* the answer: */
     struct buf lines;                  /* header lines that the handlers added, "A: b\r\n" */
     struct buf answer;                 /* body */

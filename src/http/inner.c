@@ -76,8 +76,17 @@ static int next_bytes(struct request *q, int64_t at, char *p, size_t cap, size_t
     return 0;
 }
 
+static int give(struct http_inner *in, struct str piece, struct err *err)
+{
+    if (in->sink != NULL && in->status >= 200 && in->status < 300)
+        return in->sink(in->arg, piece, err);
+    buf_str(&in->answer, piece);
+    return in->answer.overflow ? err_set(err, ERR_TOO_LARGE, "the answer is larger than %zu bytes", in->answer.cap) : 0;
+}
+
 static int collect(struct request *q, struct http_inner *in, struct err *err)
 {
+    int rc = 0;
     char p[8192];
     in->status = q->pub.status;
     buf_str(&in->lines, q->shared_head);
@@ -86,20 +95,20 @@ static int collect(struct request *q, struct http_inner *in, struct err *err)
     if (empty)
         q->length = 0;
     else if (q->out == OUT_BYTES || q->out == OUT_SHARED)
-        buf_str(&in->answer, q->bytes);
-    while ((q->out == OUT_FILE || q->out == OUT_PULL) && q->sent < q->length && !in->answer.overflow) {
+        rc = give(in, q->bytes, err);
+    int64_t sent = (int64_t)q->bytes.n;
+    while (rc == 0 && (q->out == OUT_FILE || q->out == OUT_PULL) && q->sent < q->length) {
         int64_t left = q->length - q->sent;
         size_t n = 0;
-        int rc = next_bytes(q, q->sent, p, left < (int64_t)sizeof p ? (size_t)left : sizeof p, &n, err);
+        rc = next_bytes(q, q->sent, p, left < (int64_t)sizeof p ? (size_t)left : sizeof p, &n, err);
         if (rc < 0 || n == 0)
             return rc < 0 ? rc : err_set(err, ERR_INTERNAL, "the answer was cut");
-        buf_add(&in->answer, p, n);
+        rc = give(in, (struct str){p, n}, err);
         q->sent += (int64_t)n;
+        sent = q->sent;
     }
-    if (in->answer.overflow)
-        return err_set(err, ERR_TOO_LARGE, "the answer is larger than %zu bytes", in->answer.cap);
-    q->sent = (int64_t)in->answer.n;
-    return 0;
+    q->sent = empty ? 0 : sent;
+    return rc;
 }
 
 int http_inner(struct http_server *s, struct http_inner *in, struct err *err)

@@ -67,6 +67,9 @@ struct net_call {
     size_t n_headers;
     struct str body;    /* not of a GET */
     size_t cap;         /* of the answer's body in bytes */
+    /* Takes the body of a 2xx in pieces instead, however long it is; not 0: stop. NULL: none */
+    int (*sink)(void *arg, struct str piece);
+    void *arg;
     int64_t timeout;    /* of everything, microseconds */
 };
 struct net_answer {

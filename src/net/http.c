@@ -7,12 +7,17 @@ enum { HEAD_MAX = 64 << 10 };
 struct reading {
     struct net_dial *dial;
     struct net_answer *answer;
+    const struct net_call *call;
     size_t head; /* bytes of heads so far */
 };
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
     struct reading *r = arg;
+    long status = 0;
+    curl_easy_getinfo(r->dial->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (r->call->sink != NULL && status >= 200 && status < 300)
+        return r->call->sink(r->call->arg, (struct str){p, size * n}) == 0 ? size * n : 0;
     buf_add(&r->answer->body, p, size * n);
     if (!r->answer->body.overflow)
         return size * n;
@@ -94,7 +99,7 @@ int net_http(const struct net *n, const struct net_end *end, const struct net_ca
 {
     struct net_dial d;
     struct net_answer a = {.status = 0};
-    struct reading r = {&d, &a, 0};
+    struct reading r = {&d, &a, call, 0};
     struct curl_slist *headers = NULL;
     const char *method = call->method != NULL ? call->method : "GET";
     bool get = strcmp(method, "GET") == 0;
