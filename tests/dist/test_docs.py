@@ -4,16 +4,11 @@ import re
 import shlex
 
 import pytest
+from berth import commands
 from conftest import ROOT, binary, blocks, config_keys, run, text
 
 PAGES = ["dist/berth.1", "dist/berth.conf.5"]
-DOCS = ["README.md", "docs/operations.md", "docs/metrics.md"] + sorted("docs/recipes/" + f for f in os.listdir(ROOT + "/docs/recipes"))
-
-
-def commands():
-    listed = re.findall(r"^  ((?:user |repo )?[a-z]+) +([A-Z]*) +\S", run(binary(), "help"), re.M)
-    assert len(listed) >= 15
-    return dict(listed)
+DOCS = ["README.md", "docs/operations.md", "docs/command-line.md", "docs/metrics.md"] + sorted("docs/recipes/" + f for f in os.listdir(ROOT + "/docs/recipes"))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -24,15 +19,16 @@ def test_man_pages_are_clean(page):
 
 def test_the_man_page_has_every_command_and_option():
     page = text("dist/berth.1").replace("\\-", "-")
-    items = dict(re.findall(r"^\.It Cm ((?:(?:user|repo) )?[a-z]+)(?: (?:Op )?Ar ([A-Z]+))?$", page, re.M))
-    assert {k: v for k, v in items.items() if k != "help"} == commands()
-    for name in commands():
-        part = page.split(".It Cm " + name + "\n" if not items[name] else ".It Cm %s Ar %s\n" % (name, items[name]))[1]
-        part = re.split(r"^\.It Cm |^\.Sh ", part, flags=re.M)[0]
-        said = set(re.findall(r"^\.It Fl -([a-z-]+)$", part, re.M))
+    found = re.findall(r"^\.It Cm ([a-z-]+(?: [a-z-]+)?)(?: (Op )?Ar ([A-Z ]+))?$", page, re.M)
+    items = {name: "[%s]" % operands if optional else operands for name, optional, operands in found}
+    assert {k: v for k, v in items.items() if k != "help"} == dict(commands())
+    for name, operands in commands():
+        head = ".It Cm " + name + (" Op" if operands[:1] == "[" else "") + (" Ar " + operands.strip("[]") if operands else "") + "\n"
+        part = re.split(r"^\.It Cm |^\.Sh ", page.split(head)[1], flags=re.M)[0]
+        said = set(re.findall(r"^\.It Fl -([a-z-]+)(?: Ar \S+)?$", part, re.M))
         own = re.findall(r"^  --([a-z-]+)", run(binary(), *name.split(), "--help").split("\nConfiguration keys")[0], re.M)
-        assert said == set(own) - {"data", "config", "json", "help"}, name
-    for option in ("data", "config", "json", "help"):
+        assert said - {"ca"} == set(own) - {"data", "config", "json", "help", "host", "ca", "login"}, name
+    for option in ("data", "config", "json", "help", "host", "ca", "login"):
         assert re.search(r"^\.It Fl -%s" % option, page, re.M), option
 
 
@@ -84,11 +80,12 @@ def test_links_lead_somewhere(path):
 
 def shell_commands(path):
     """Every call of the program in a document: blocks and `code`."""
+    words = "|".join(sorted({name.split()[0] for name, _ in commands()}))
     prose = re.sub(r"^```.*?^```", "", text(path), flags=re.M | re.S)
     lines = "\n".join(blocks(path, "sh")).replace("\\\n", " ").splitlines()
     lines += [c.replace("\n", " ") for c in re.findall(r"`([^`]+)`", prose)]
     for line in lines:
-        for m in re.finditer(r"(?:^|[ |;&])(berth (?:serve|config|status|gc|fsck|backup|restore|user|repo|completion|version)\b[^|;&#>]*)", line):
+        for m in re.finditer(r"(?:^|[ |;&])(berth (?:%s)\b[^|;&#<>)]*)" % words, line):
             yield m.group(1).strip()
 
 
@@ -97,7 +94,7 @@ def test_commands_in_documents_exist():
     n = 0
     for path in DOCS + ["docs/architecture.md"]:
         for line in shell_commands(path):
-            if "|" in line or "·" in line or line.count(" ") == 1 and line.split()[1] in ("user", "repo"):
+            if "|" in line or "·" in line or line.count(" ") == 1 and any(name.startswith(line.split()[1] + " ") for name, _ in commands()):
                 continue  # a list of commands, not one
             words = [w for w in shlex.split(line)[1:] if w != "..."]
             if "+" in words:
@@ -118,7 +115,7 @@ def test_settings_in_documents_exist():
                     n += 1
         for name in re.findall(r"BERTH_([A-Z_]+)", text(path)):
             name = re.sub("_FILE$", "", name).lower()
-            assert name in keys or name in ("", "config", "bin"), (path, name)
+            assert name in keys or name in ("", "config", "bin", "host"), (path, name)
         for name in re.findall(r"berth_[a-z_]+", text(path)):
             assert name in text("docs/metrics.md"), (path, name)
     assert n >= 12

@@ -26,6 +26,7 @@ def test_what_lands_where(dest):
     for name, mode in FILES.items():
         path = dest + "/usr/" + name
         assert os.path.getsize(path) > 50 and stat.S_IMODE(os.stat(path).st_mode) == mode, name
+    assert os.readlink(dest + "/usr/bin/docker-credential-berth") == "berth"
     assert os.listdir(dest) == ["usr"] and not glob.glob(dest + "/usr/**/__pycache__", recursive=True)
     assert run(dest + "/usr/bin/berth", "version") == run(binary(), "version")
     assert "/build" not in text(dest + "/usr/lib/systemd/system/berth.service")
@@ -125,12 +126,13 @@ def test_the_filter_lets_through_what_the_server_does(make_hub, tmp_path):
 def test_bash_completes(dest):
     script = ('source "$1"; complete -p berth; go() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _berth; echo "${COMPREPLY[*]}"; }\n'
               "go berth us; go berth user ''; go berth user add --a; go berth gc --d; go berth serve --log_level ''; go berth completion z;"
-              "go berth help ba; go berth ''")
+              "go berth help ba; go berth user set x --role ''; go berth token add x --host h --ex; go berth ''")
     out = run("bash", "--norc", "-c", script, "-", dest + "/usr/share/bash-completion/completions/berth").splitlines()
     assert out[0] == "complete -F _berth berth"
-    assert out[1:8] == ["user", "add passwd remove list", "--admin", "--dry-run --data", "debug info warn error", "zsh", "backup"], out
-    every = set(re.findall(r"^  ([a-z]+)", run(binary(), "help"), re.M))
-    assert set(out[8].split()) == every | {"help"}
+    assert out[1:8] == ["user", "add list show set passwd remove", "--admin", "--dry-run --data", "debug info warn error", "zsh", "backup"], out
+    assert out[8:10] == ["none admin auditor", "--expires-in-days"], out
+    every = set(re.findall(r"^  ([a-z-]+)", run(binary(), "help"), re.M))
+    assert set(out[10].split()) == every | {"help"}
 
 
 def typed(argv, setup, keys, expect):
@@ -178,9 +180,9 @@ def fish(dest, line):
 
 
 def test_fish_completes(dest):
-    every = set(re.findall(r"^  ([a-z]+)", run(binary(), "help"), re.M)) | {"help"}
+    every = set(re.findall(r"^  ([a-z-]+)", run(binary(), "help"), re.M)) | {"help"}
     assert fish(dest, "berth ") == every
-    assert fish(dest, "berth user ") == {"add", "passwd", "remove", "list"}
+    assert fish(dest, "berth user ") == {"add", "list", "show", "set", "passwd", "remove"}
     assert {"--dry-run", "--data"} == fish(dest, "berth gc --d")
     assert fish(dest, "berth serve --log_level ") == {"debug", "info", "warn", "error"}
     assert "--admin" in fish(dest, "berth user add --a") and "--admin" not in fish(dest, "berth user list --a")
