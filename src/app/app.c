@@ -2,6 +2,7 @@
 #include "app/app.h"
 
 #include "app/control.h"
+#include "app/forward.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "crypt/secret.h"
@@ -177,6 +178,8 @@ int app_open(struct app **ret, struct config *config, enum app_mode mode, bool c
     int workers = (int)config_num(config, WORKERS), cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     int readers = (workers > 0 ? workers : 16 + 4 * cores) + READERS_BESIDE_WORKERS;
     int rc = secret_setup(err);
+    if (rc == 0 && mode == APP_SERVER) /* before the first thread */
+        rc = net_new(&a->net, config_text(config, EGRESS_ALLOW), config_text(config, EGRESS_CA), err);
     if (rc == 0)
         rc = app_lock(dir, create, &a->lock_fd, err);
     if (rc == 0)
@@ -202,6 +205,7 @@ void app_close(struct app *a)
     if (!a)
         return;
     control_stop(a);
+    forward_stop(a);
     if (a->registry)
         registry_background_stop(a->registry);
     http_free(a->http); /* runs what broken-off requests left, so before what they need */
@@ -209,6 +213,7 @@ void app_close(struct app *a)
     registry_free(a->registry);
     audit_free(a->audit); /* writes and seals what the loops counted */
     ident_free(a->ident);
+    net_free(a->net);
     policy_close(a->policy); /* writes what the last pulls counted */
     db_close(a->db);
     store_close(a->store);

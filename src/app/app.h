@@ -6,6 +6,7 @@
 #include "http/http.h"
 #include "hub/hub.h"
 #include "ident/ident.h"
+#include "net/egress.h"
 #include "policy/policy.h"
 #include "registry/registry.h"
 #include "rest/rest.h"
@@ -19,12 +20,14 @@ struct app {
     int lock_fd;                 /* DATA/berth.lock, flock'ed */
     struct store *store;
     struct db *db;
+    struct net *net;             /* rules of outbound calls; NULL without a server */
     struct audit *audit;         /* NULL in a command run without a server */
     struct policy *policy;
     struct ident *ident;
     struct registry *registry;
     struct rest *rest;           /* likewise */
     struct http_server *http;    /* in a command run without a server: one that does not listen */
+    struct forward *forward;     /* forward.c; NULL without a server */
     struct control *control;     /* control.c; NULL without a server */
     int64_t started;             /* microseconds since 1970 */
 };

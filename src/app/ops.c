@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* An answer goes through a line of the control socket, once more escaped. */
-enum { API_HEADERS_MAX = 64 << 10, API_ANSWER_MAX = 512 << 10, REPORT_MAX = 64 << 10 };
+enum { API_HEADERS_MAX = 64 << 10, API_ANSWER_MAX = 512 << 10, REPORT_MAX = 64 << 10, PROGRESS_US = 200000 };
 
 static bool flag_arg(json_t *args, const char *key) { return json_is_true(json_object_get(args, key)); }
 
@@ -146,16 +146,32 @@ static int op_api(struct app *a, json_t *args, const struct control_out *out, st
 
 /* --- the audit log's proof */
 
+struct verifying {
+    const struct control_out *out;
+    int64_t told;
+};
+
+static int tell_verified(void *arg, const struct audit_verdict *v, struct err *err)
+{
+    struct verifying *p = arg;
+    int64_t now = clock_mono();
+    if (now - p->told < PROGRESS_US)
+        return 0;
+    p->told = now;
+    return p->out->line(p->out->arg, "progress", json_pack("{s:I,s:I}", "seals", (json_int_t)v->seals, "rows", (json_int_t)v->rows), err);
+}
+
 static int op_audit_verify(struct app *a, json_t *args, const struct control_out *out, struct err *err)
 {
     struct audit_verdict v = {0};
+    struct verifying progress = {out, 0};
     struct buf report;
     struct str rest, line, anchor = str_of(json_string_value(json_object_get(args, "anchor")));
     int64_t faults = 0;
     while (anchor.n > 0 && strchr("\r\n", anchor.p[anchor.n - 1]))
         anchor.n--;
     buf_init(&report, REPORT_MAX);
-    int rc = audit_verify(a->db, a->store, anchor, &v, &report, err);
+    int rc = audit_verify(a->db, a->store, anchor, tell_verified, &progress, &v, &report, err);
     rest = buf_view(&report);
     while (rc >= 0 && rest.n > 0 && str_split(&rest, '\n', &line)) {
         faults++;
@@ -180,7 +196,32 @@ static int op_audit_anchor(struct app *a, json_t *args, const struct control_out
     return rc < 0 ? rc : out->line(out->arg, "done", done, err);
 }
 
+static int add_rotated(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct audit_row row = {.action = STR_LIT("audit.rotate"), .actor = STR_LIT("(this machine)")};
+    (void)arg;
+    return audit_tx_add(tx, &row, err);
+}
+
+/* Without a server the keys are opened for this alone. */
+static int op_audit_rotate(struct app *a, json_t *args, const struct control_out *out, struct err *err)
+{
+    struct audit *own = NULL;
+    struct audit_options o = {0};
+    (void)args;
+    int rc = may_change(a, err);
+    if (rc == 0 && !a->audit)
+        rc = audit_new(&own, a->db, a->store, &o, err);
+    if (rc == 0)
+        rc = audit_rotate(own ? own : a->audit, err);
+    audit_free(own);
+    if (rc == 0)
+        rc = db_write(a->db, add_rotated, NULL, err);
+    return rc < 0 ? rc : out->line(out->arg, "done", json_object(), err);
+}
+
 const struct control_op control_ops[] = {
+    {"audit.rotate", op_audit_rotate, false},
     {"audit.anchor", op_audit_anchor, false},
     {"audit.verify", op_audit_verify, false},
     {"api", op_api, false},

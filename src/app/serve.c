@@ -1,6 +1,7 @@
 /* berth serve: from the first administrator to the last answer. */
 #include "app/app.h"
 #include "app/control.h"
+#include "app/forward.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
@@ -112,8 +113,9 @@ static void reload(struct app *a, const char *file, const char *const *flags)
 {
     struct err err = {0};
     struct config *c = NULL;
-    if (config_load(&c, file, flags, &err) < 0) {
+    if (config_load(&c, file, flags, &err) < 0 || forward_check(c, &err) < 0) {
         log_line(LOG_ERROR, "not reloaded: the configuration is wrong", F_CSTR("error", err.text));
+        config_free(c);
         return;
     }
     notify("RELOADING=1");
@@ -123,6 +125,7 @@ static void reload(struct app *a, const char *file, const char *const *flags)
     ident_reload(a->ident, c);
     policy_reload(a->policy, c);
     registry_reload(a->registry, c);
+    forward_reload(a->forward, c);
     atomic_store(&a->read_only, config_num(c, READ_ONLY) != 0);
     config_free(c); /* every room has taken what it needs */
     log_line(LOG_INFO, "reloaded", F_CSTR("file", file ? file : ""));
@@ -162,6 +165,8 @@ static int start(struct app *a, struct err *err)
     if (rc == 0)
         rc = audit_start(a->audit, err);
     if (rc == 0)
+        rc = forward_start(a, err);
+    if (rc == 0)
         rc = policy_start(a->policy, err);
     if (rc == 0)
         rc = http_start(a->http, err);
@@ -186,7 +191,7 @@ static int check_settings(const struct config *c, struct err *err)
         if (path[0] != '\0' && access(path, R_OK) != 0)
             return err_sys(err, ERR_USAGE, "%s (%s): cannot read %s", keys[files[i]].name, c->origin[files[i]], path);
     }
-    return 0;
+    return forward_check(c, err);
 }
 
 int app_serve(struct config *config, const char *config_file, const char *const *flags)

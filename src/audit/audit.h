@@ -102,12 +102,14 @@ struct audit_verdict {
     int64_t unsealed;       /* rows above the last seal: nothing is known of them yet */
     int64_t expired;        /* rows that retention removed, by the tombstone */
 };
-/* 0 sound; 1 not, a line for each fault (up to 100) in the report; negative: could not be checked.
+/* Told after each seal what was checked so far; a negative result ends it. */
+typedef int (*audit_progress)(void *arg, const struct audit_verdict *so_far, struct err *err);
+/* 0 sound; 1 not, a line for each fault (up to 100) in the report; negative: could not be checked. progress: or NULL.
  * anchor: a line of audit_anchor kept elsewhere, or empty for the one that the sealer keeps in
  * keys/audit.anchor: without one, a database set back as a whole, or cut off behind an older seal,
  * looks sound. The server need not run. */
-int audit_verify(struct db *db, struct store *store, struct str anchor, struct audit_verdict *ret,
-                 struct buf *report, struct err *err);
+int audit_verify(struct db *db, struct store *store, struct str anchor, audit_progress progress, void *arg,
+                 struct audit_verdict *ret, struct buf *report, struct err *err);
 /* The newest seal as one line without a newline; ERR_NOT_FOUND before the first. */
 int audit_anchor(struct db *db, struct buf *ret, struct err *err);
 /* Removes all whole ranges that were sealed before this moment, except the newest, and leaves one

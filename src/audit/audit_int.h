@@ -86,6 +86,8 @@ struct proof {
     struct seal anchor; /* id 0: none */
     struct audit_verdict verdict;
     struct buf *report;
+    audit_progress progress; /* NULL: none */
+    void *arg;
     int faults;
 };
 int verify_tx(struct db_tx *tx, void *arg, struct err *err); /* arg: the proof; counts its faults */

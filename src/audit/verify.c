@@ -61,6 +61,8 @@ static int check_seals(struct db_tx *tx, struct proof *p, struct seal *last, str
             if (before > 0)
                 fault(p, "%lld rows stand before the oldest seal", (long long)before);
         }
+        if (p->progress && (rc = p->progress(p->arg, &p->verdict, err)) < 0)
+            return rc;
         prev = s;
         rc = seal_tx_next(tx, prev.id, &s, err);
     }
@@ -102,10 +104,10 @@ static int take_anchor(struct store *store, struct str line, struct proof *p, st
     return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-int audit_verify(struct db *db, struct store *store, struct str anchor, struct audit_verdict *ret,
-                 struct buf *report, struct err *err)
+int audit_verify(struct db *db, struct store *store, struct str anchor, audit_progress progress, void *arg,
+                 struct audit_verdict *ret, struct buf *report, struct err *err)
 {
-    struct proof p = {.keys = mem_zalloc(sizeof *p.keys), .report = report};
+    struct proof p = {.keys = mem_zalloc(sizeof *p.keys), .report = report, .progress = progress, .arg = arg};
     int rc = keys_read(store, p.keys, err);
     if (rc == ERR_NOT_FOUND) { /* nothing was ever sealed here, or whatever was is not to be believed */
         memset(p.keys, 0, sizeof *p.keys);

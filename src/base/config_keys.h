@@ -46,6 +46,10 @@
     X(LOGIN_CONCURRENCY, "login_concurrency", INT, "2", 1, 64, "count", 0, "Password hashes computed at once (19 MiB each); 64 more may wait, above it 429") \
     X(EGRESS_ALLOW, "egress_allow", TEXT, "", 0, 0, "HOST or CIDR[,...]", 0, "Private hosts and networks that webhooks and other ends set by users may reach; operators' ends may be private without") \
     X(EGRESS_CA, "egress_ca", TEXT, "", 0, 0, "PEM file", 0, "Authorities trusted by outbound TLS beside the system's; for LDAP in their place") \
+    X(AUDIT_SYSLOG, "audit_syslog", TEXT, "", 0, 0, "syslogs://HOST[:PORT] or syslog://HOST[:PORT]", 1, "Syslog server that the audit log is forwarded to: over TLS, or over plain TCP") \
+    X(AUDIT_WEBHOOK, "audit_webhook", TEXT, "", 0, 0, "https://HOST[:PORT]/PATH", 1, "Where the audit log is posted to, in signed batches of JSON") \
+    X(AUDIT_WEBHOOK_SECRET, "audit_webhook_secret", SECRET, "", 0, 0, "whsec_BASE64", 1, "Key that posts to audit_webhook are signed with (Standard Webhooks), 24 to 64 bytes") \
+    X(AUDIT_KEEP, "audit_keep", TIME, "0", 0, 315360000000000, "time, 0 for ever", 1, "Older rows of the audit log are removed, a signed tombstone tells how many") \
     X(DRAIN_TIMEOUT, "drain_timeout", TIME, "20s", 0, 3600000000, "time", 1, "Running requests may take so long after SIGTERM")
 enum config_index {
 #define X(id, name, type, def, min, max, allowed, reload, help) CONFIG_##id,

@@ -45,6 +45,10 @@
     X(GC_BYTES, COUNTER, "berth_gc_deleted_bytes_total", "", "Bytes freed")                        \
     X(GC_QUEUE, GAUGE, "berth_gc_queue_rows", "", "Rows in the review queue")                      \
     X(GC_OVERDUE, GAUGE, "berth_gc_overdue_rows", "", "Rows past their review time")               \
+    X(AUDIT_SYSLOG_SEQ, GAUGE, "berth_audit_forwarded_seq", "end=\"syslog\"", "Number of the last audit row that was forwarded") \
+    X(AUDIT_WEBHOOK_SEQ, GAUGE, "berth_audit_forwarded_seq", "end=\"webhook\"", "")             \
+    X(AUDIT_SYSLOG_FAILED, COUNTER, "berth_audit_forward_failures_total", "end=\"syslog\"", "Failed attempts to forward the audit log") \
+    X(AUDIT_WEBHOOK_FAILED, COUNTER, "berth_audit_forward_failures_total", "end=\"webhook\"", "") \
     X(SCRUB_BLOBS, COUNTER, "berth_scrub_blobs_total", "", "Blobs re-hashed")                      \
     X(SCRUB_BYTES, COUNTER, "berth_scrub_bytes_total", "", "Bytes re-hashed")                      \
     X(SCRUB_CORRUPT, COUNTER, "berth_scrub_corrupt_total", "", "Blobs found corrupt and quarantined") \

@@ -161,6 +161,7 @@ static int run_audit_verify(const struct cli_args *a)
 }
 
 static int run_audit_anchor(const struct cli_args *a) { return call(a, "audit.anchor", json_object(), -1, "=anchor"); }
+static int run_audit_rotate(const struct cli_args *a) { return call(a, "audit.rotate", json_object(), -1, ""); }
 static int run_completion(const struct cli_args *a) { return completion_print(a->operands[0]); }
 
 static int run_version(const struct cli_args *a)
@@ -327,6 +328,8 @@ const struct cli_command cli_commands[] = {
      "together with the keys of this machine looks sound.",
      .flags = {TAKES("anchor", "FILE", "A line of `berth audit anchor` that was kept elsewhere")}, .run = run_audit_verify},
     {"audit anchor", "", "Print a line that proves later what the audit log held, to be kept elsewhere", .run = run_audit_anchor},
+    {"audit rotate-key", "", "Make a new key that signs the audit log's seals",
+     "Seals by the old key still verify: its public half is kept.", .run = run_audit_rotate},
 
     {"completion", "SHELL", "Print completions for bash, zsh or fish", .run = run_completion},
     {"version", "", "Print the version", .run = run_version},

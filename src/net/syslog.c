@@ -80,6 +80,7 @@ static bool closed_by_server(struct net_syslog *s)
     return curl_easy_recv(s->dial.curl, &byte, 1, &n) != CURLE_AGAIN;
 }
 
+/* 1: it is a new connection. */
 static int connect_now(struct net_syslog *s, struct err *err)
 {
     int64_t now = clock_mono();
@@ -96,7 +97,7 @@ static int connect_now(struct net_syslog *s, struct err *err)
     }
     if (rc < 0)
         put_off(s);
-    return rc;
+    return rc < 0 ? rc : 1;
 }
 
 static void frame(struct net_syslog *s, const struct net_syslog_record *r)
@@ -106,10 +107,13 @@ static void frame(struct net_syslog *s, const struct net_syslog_record *r)
     token(msgid, sizeof msgid, r->msgid);
     struct buf b;
     buf_init(&b, sizeof head);
-    buf_printf(&b, "<%d>1 %s %s %s - %s - ", s->facility * 8 + r->severity, when, s->hostname, s->app, msgid);
+    buf_printf(&b, "<%d>1 %s %s %s - %s ", s->facility * 8 + r->severity, when, s->hostname, s->app, msgid);
     buf_reset(&s->frame);
-    buf_printf(&s->frame, "%zu ", b.n + r->text.n);
+    struct str data = r->data.n > 0 ? r->data : STR_LIT("-");
+    buf_printf(&s->frame, "%zu ", b.n + data.n + 1 + r->text.n);
     buf_str(&s->frame, buf_view(&b));
+    buf_str(&s->frame, data);
+    buf_char(&s->frame, ' ');
     buf_str(&s->frame, r->text);
     BUG_ON(b.overflow || s->frame.overflow);
     buf_release(&b);
@@ -139,15 +143,16 @@ static int send_frame(struct net_syslog *s, struct err *err)
 int net_syslog_send(struct net_syslog *s, const struct net_syslog_record *r, struct err *err)
 {
     bool line = memchr(r->text.p ? r->text.p : "", '\n', r->text.n) == NULL;
-    if (r->severity < 0 || r->severity > 7 || r->text.n > TEXT_MAX || !line)
+    if (r->severity < 0 || r->severity > 7 || r->text.n > TEXT_MAX || r->data.n > TEXT_MAX - r->text.n || !line)
         return err_set(err, ERR_INVALID, "a syslog record is one line of at most 64 KiB, its severity 0 to 7");
     int rc = connect_now(s, err);
     if (rc < 0)
         return rc;
     frame(s, r);
-    if ((rc = send_frame(s, err)) < 0)
+    int sent = send_frame(s, err);
+    if (sent < 0)
         put_off(s); /* half a frame may be out: only a new connection is in step again */
     else
         s->wait = 0;
-    return rc;
+    return sent < 0 ? sent : rc;
 }

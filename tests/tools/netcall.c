@@ -161,11 +161,12 @@ static int do_syslog_open(const json_t *o, json_t *out, struct err *err)
 static int do_syslog(const json_t *o, json_t *out, struct err *err)
 {
     struct net_syslog_record r = {(int)number(o, "severity", 6), number(o, "time", 1000000), text(o, "msgid"),
-                                  bytes(o, "text")};
+                                  bytes(o, "data"), bytes(o, "text")};
     int64_t from = clock_mono();
     int rc = net_syslog_send(sender, &r, err);
     json_object_set_new(out, "ms", json_integer((clock_mono() - from) / 1000));
-    return rc;
+    json_object_set_new(out, "new", json_boolean(rc == 1));
+    return rc == 1 ? 0 : rc;
 }
 
 static int do_hook(const json_t *o, json_t *out, struct err *err)

@@ -74,7 +74,7 @@ static inline int verdict(struct abox *x, const char *anchor, struct audit_verdi
     struct buf report;
     struct audit_verdict ignored;
     buf_init(&report, 1 << 20);
-    int rc = audit_verify(x->b.db, x->store, str_of(anchor), v ? v : &ignored, &report, &x->b.err);
+    int rc = audit_verify(x->b.db, x->store, str_of(anchor), NULL, NULL, v ? v : &ignored, &report, &x->b.err);
     ok(&x->b, rc);
     assert_int_equal(rc, report.n > 0);
     buf_release(&report);

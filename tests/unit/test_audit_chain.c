@@ -321,11 +321,11 @@ static void test_forged_anchor(void **state)
     for (size_t i = 0; i < line.n; i++) {
         char was = line.p[i];
         line.p[i] = was == '0' ? '1' : '0';
-        if (audit_verify(x.b.db, x.store, buf_view(&line), &v, &report, &x.b.err) != ERR_INVALID)
+        if (audit_verify(x.b.db, x.store, buf_view(&line), NULL, NULL, &v, &report, &x.b.err) != ERR_INVALID)
             fail_msg("taken: %s", line.p);
         line.p[i] = was;
     }
-    assert_int_equal(audit_verify(x.b.db, x.store, STR_LIT("x"), &v, &report, &x.b.err), ERR_INVALID);
+    assert_int_equal(audit_verify(x.b.db, x.store, STR_LIT("x"), NULL, NULL, &v, &report, &x.b.err), ERR_INVALID);
     assert_int_equal(verdict(&x, line.p, NULL), 0);
     buf_release(&line);
     buf_release(&report);
@@ -425,7 +425,7 @@ static void test_keys(void **state)
     assert_int_equal(verdict(&x, NULL, NULL), 1);
     ok(&x.b, store_key_write(x.store, "audit.keys", STR_LIT("seed 12"), &x.b.err));
     struct audit_verdict v;
-    assert_int_equal(audit_verify(x.b.db, x.store, STR_LIT(""), &v, &pub, &x.b.err), ERR_INVALID);
+    assert_int_equal(audit_verify(x.b.db, x.store, STR_LIT(""), NULL, NULL, &v, &pub, &x.b.err), ERR_INVALID);
     buf_release(&file);
     buf_release(&pub);
     AEND(x);
