@@ -98,6 +98,7 @@ static int open_http(struct app *a, enum app_mode mode, struct err *err)
     rest_routes_add(a->rest, a->http, team_routes, n_team_routes);
     rest_routes_add(a->rest, a->http, repo_routes, n_repo_routes);
     rest_routes_add(a->rest, a->http, token_routes, n_token_routes);
+    rest_routes_add(a->rest, a->http, trust_routes, n_trust_routes);
     rest_routes_add(a->rest, a->http, audit_routes, n_audit_routes);
     rest_routes_add(a->rest, a->http, access_routes, n_access_routes);
     rest_routes_add(a->rest, a->http, content_routes, n_content_routes);
@@ -133,6 +134,7 @@ static int open_rooms(struct app *a, enum app_mode mode, struct err *err)
         rc = policy_open(&a->policy, a->db, a->config, err);
     struct ident_options io = {.db = a->db,
                                .policy = a->policy,
+                               .net = a->net,
                                .audit = a->audit,
                                .config = a->config,
                                .token_seed = {(char *)seed, sizeof seed},
@@ -178,7 +180,7 @@ int app_open(struct app **ret, struct config *config, enum app_mode mode, bool c
     int workers = (int)config_num(config, WORKERS), cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     int readers = (workers > 0 ? workers : 16 + 4 * cores) + READERS_BESIDE_WORKERS;
     int rc = secret_setup(err);
-    if (rc == 0 && mode == APP_SERVER) /* before the first thread */
+    if (rc == 0) /* before the first thread */
         rc = net_new(&a->net, config_text(config, EGRESS_ALLOW), config_text(config, EGRESS_CA), err);
     if (rc == 0)
         rc = app_lock(dir, create, &a->lock_fd, err);
@@ -213,8 +215,8 @@ void app_close(struct app *a)
     registry_free(a->registry);
     audit_free(a->audit); /* writes and seals what the loops counted */
     ident_free(a->ident);
-    net_free(a->net);
     policy_close(a->policy); /* writes what the last pulls counted */
+    net_free(a->net);
     db_close(a->db);
     store_close(a->store);
     if (a->lock_fd >= 0)

@@ -20,7 +20,7 @@ struct app {
     int lock_fd;                 /* DATA/berth.lock, flock'ed */
     struct store *store;
     struct db *db;
-    struct net *net;             /* rules of outbound calls; NULL without a server */
+    struct net *net;             /* rules of outbound calls */
     struct audit *audit;         /* NULL in a command run without a server */
     struct policy *policy;
     struct ident *ident;

@@ -37,6 +37,9 @@ struct jwt {
  * exactly one key fits. Release with jwt_release. */
 int jwt_verify(const struct jwks *set, struct str token, unsigned algs, struct jwt *ret, struct err *err);
 void jwt_release(struct jwt *t);
+/* Claims that nobody vouches for: to find out whose keys to ask, nothing else. */
+int jwt_peek(struct str token, json_t **ret_claims, struct err *err);
+bool jwt_looks(struct str text); /* three parts, the first an object in base64url: no password by accident */
 
 /* What the claims must say. Seconds since 1970. */
 struct jwt_expect {

@@ -87,19 +87,37 @@ static int check_signature(const struct jwks *set, const json_t *header, enum jw
     return 0;
 }
 
-int jwt_verify(const struct jwks *set, struct str token, unsigned algs, struct jwt *ret, struct err *err)
+static int split(struct str token, struct str part[3], struct err *err)
 {
-    struct str part[3], rest = token;
-    struct jwt t = {NULL, NULL};
-    enum jwt_alg alg = JWT_RS256;
     size_t n = 0;
     if (token.n > JWT_BYTES_MAX)
         return refuse(err, "it is longer than 16 KiB");
-    while (n < 3 && str_split(&rest, '.', &part[n]))
+    while (n < 3 && str_split(&token, '.', &part[n]))
         n++;
-    if (n != 3 || rest.p != NULL)
-        return refuse(err, "it has not three parts");
-    int rc = part_json(part[0], &t.header, err);
+    return n == 3 && token.p == NULL ? 0 : refuse(err, "it has not three parts");
+}
+
+bool jwt_looks(struct str text)
+{
+    struct str part[3];
+    return str_starts(text, STR_LIT("eyJ")) && split(text, part, NULL) == 0; /* {" */
+}
+
+int jwt_peek(struct str token, json_t **ret_claims, struct err *err)
+{
+    struct str part[3];
+    int rc = split(token, part, err);
+    return rc < 0 ? rc : part_json(part[1], ret_claims, err);
+}
+
+int jwt_verify(const struct jwks *set, struct str token, unsigned algs, struct jwt *ret, struct err *err)
+{
+    struct str part[3];
+    struct jwt t = {NULL, NULL};
+    enum jwt_alg alg = JWT_RS256;
+    int rc = split(token, part, err);
+    if (rc == 0)
+        rc = part_json(part[0], &t.header, err);
     if (rc == 0)
         rc = check_header(t.header, algs, &alg, err);
     if (rc == 0)

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <sodium.h>
 
-enum { ARGON_PASSES = 2, ARGON_MEMORY = 19 << 20, WAITING_MAX = 64 /* HTTP_ASIDE_MAX */ };
+enum { ARGON_PASSES = 2, ARGON_MEMORY = 19 << 20, WAITING_MAX = 64 /* part of HTTP_ASIDE_MAX */ };
 _Static_assert((int)PASSWORD_HASH_MAX >= (int)crypto_pwhash_STRBYTES, "an encoded hash fits");
 
 /* What an unknown user's password is compared with: same parameters, salt and hash of nothing. */

@@ -12,6 +12,7 @@
 #define TOKEN_KINDS(X)                                                                             \
     X(PERSONAL, "bpt_", "personal access token")                                                   \
     X(ORGANIZATION, "bot_", "organization access token")                                           \
+    X(KEYLESS, "bkt_", "keyless token")                                                            \
     X(SESSION, "bst_", "session")                                                                  \
     X(REFRESH, "brt_", "refresh token")                                                            \
     X(ONE_TIME, "boc_", "one-time code")

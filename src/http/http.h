@@ -191,8 +191,9 @@ void http_set_read_only(struct http_server *s, const char *reason); /* NULL: wri
 void *http_ctx(const struct http_req *r);             /* options.gate.ctx: the app's wiring */
 /* Runs fn(arg) on the worker pool. */
 void http_work(struct http_server *s, void (*fn)(void *arg), void *arg);
-/* A worker that waits for a password's hash, or computes one, stands aside: another thread serves in
- * its place until it says that it is back. At most HTTP_ASIDE_MAX wait and login_concurrency compute. */
-enum { HTTP_ASIDE_MAX = 64 };
+/* A worker that waits for a password's hash or for an identity provider, or computes a hash, stands aside: another
+ * thread serves in its place until it says that it is back. At most 64 wait for hashes and 32 for others' answers
+ * (crypt/password.c, ident/issuer.c), login_concurrency compute. */
+enum { HTTP_ASIDE_MAX = 64 + 32 };
 void http_aside(struct http_server *s, bool aside);
 #endif

@@ -8,7 +8,7 @@ int ident_account_name_check(struct str name, struct err *err)
         return err_set(err, ERR_USAGE,
                        "an account's name has %d to %d characters of a-z and 0-9, joined by one '.', '_', '__' or dashes",
                        ACCOUNT_NAME_MIN, ACCOUNT_NAME_MAX);
-    if (name_reserved_first(name) || str_is(name, "library"))
+    if (name_reserved_first(name) || str_is(name, "library") || str_is(name, KEYLESS_USER))
         return err_set(err, ERR_USAGE, "the name \"%.*s\" is reserved", STR_FMT(name));
     return 0;
 }

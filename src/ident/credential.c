@@ -6,7 +6,7 @@
  * address, random tokens by their keyed hash, signed ones by signature; behind each token stand rows
  * that are asked every time. */
 #include "crypt/token_text.h"
-#include "ident/ident_int.h"
+#include "ident/outside.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -280,17 +280,12 @@ static int token_rows(struct ident *i, struct http_req *r, struct token_read *q,
     return rc;
 }
 
-/* A random token as password of `user`, or alone. */
-static int token_text_verify(struct ident *i, struct http_req *r, struct str user, struct str text, struct principal **ret,
-                             struct err *err)
+/* The token of this hash, of `user` or of whomever. */
+static int hash_verify(struct ident *i, struct http_req *r, struct str user, const uint8_t hash[TOKEN_HASH], struct principal **ret,
+                       struct err *err)
 {
-    uint8_t hash[TOKEN_HASH];
-    enum token_kind kind;
     struct token_read q = {.name = user, .hash = hash};
-    int rc = token_text_parse(text, &kind, err);
-    if (rc < 0)
-        return rc;
-    token_text_hash(i->credential_key, text, hash);
+    int rc;
     if (user.n == 0) { /* whose is it? The generation must be taken before its rows are read */
         if ((rc = token_rows(i, r, &q, err)) < 0)
             return rc;
@@ -305,9 +300,62 @@ static int token_text_verify(struct ident *i, struct http_req *r, struct str use
     return rc;
 }
 
+/* A random token as password of `user`, or alone. */
+static int token_text_verify(struct ident *i, struct http_req *r, struct str user, struct str text, struct principal **ret,
+                             struct err *err)
+{
+    uint8_t hash[TOKEN_HASH];
+    enum token_kind kind;
+    int rc = token_text_parse(text, &kind, err);
+    if (rc < 0)
+        return rc;
+    token_text_hash(i->credential_key, text, hash);
+    return hash_verify(i, r, user, hash, ret, err);
+}
+
 bool token_text_looks(struct str text)
 {
-    return text.n == TOKEN_TEXT_LEN && (str_starts(text, STR_LIT("bpt_")) || str_starts(text, STR_LIT("bot_")));
+    return text.n == TOKEN_TEXT_LEN && (str_starts(text, STR_LIT("bpt_")) || str_starts(text, STR_LIT("bot_")) ||
+                                        str_starts(text, STR_LIT("bkt_")));
+}
+
+/* --- tokens of others' issuers */
+
+/* "oidc", "oidc/ORG", "oidc/ORG/RULE". */
+static bool keyless_user(struct str user, struct str *ret_selector)
+{
+    struct str first;
+    *ret_selector = user;
+    if (user.n == 0 || !str_split(ret_selector, '/', &first) || !str_is(first, KEYLESS_USER))
+        return false;
+    if (ret_selector->p == NULL)
+        *ret_selector = (struct str){"", 0};
+    return true;
+}
+
+/* 1: the row of this hash lives; 0: there is none, or it expired. */
+static int keyless_known(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct credential_row row;
+    int64_t now = clock_now();
+    int rc = credential_tx_by_hash(tx, arg, now, &row, err);
+    if (rc == 1 && row.state != 0)
+        return err_set(err, ERR_UNAUTHORIZED, "the token was revoked");
+    return rc == 1 ? credential_lives(&row, now) : rc;
+}
+
+static int keyless_verify(struct ident *i, struct http_req *r, struct str user, struct str selector, struct str token,
+                          struct principal **ret, struct err *err)
+{
+    uint8_t hash[TOKEN_HASH];
+    int64_t expires;
+    struct str both = str_of(arena_printf(&r->arena, "%.*s %.*s", STR_FMT(user), STR_FMT(token)));
+    token_text_hash(i->credential_key, both, hash);
+    int rc = db_read(i->db, keyless_known, hash, err);
+    if (rc == 0)
+        rc = keyless_grant(i, r, selector, token, hash, &expires, err);
+    secret_wipe((void *)(uintptr_t)both.p, both.n);
+    return rc < 0 ? rc : hash_verify(i, r, (struct str){NULL, 0}, hash, ret, err);
 }
 
 static struct principal *verified_before(struct ident *i, struct str key)
@@ -351,8 +399,11 @@ static int secret_check(struct ident *i, struct http_req *r, struct str user, st
     bool plausible = name_valid(user) && user.n >= ACCOUNT_NAME_MIN && user.n <= ACCOUNT_NAME_MAX;
     uint64_t gen = plausible ? gen_now(GEN_USER, user) : 0;
     int rc = 0;
+    struct str selector;
     if (token_text_looks(password) && (plausible || user.n == 0))
         return token_text_verify(i, r, user, password, ret, err);
+    if (keyless_user(user, &selector) && jwt_looks(password))
+        return keyless_verify(i, r, user, selector, password, ret, err);
     if (plausible && (rc = db_read(i->db, user_read, &q, err)) < 0)
         return rc;
     http_aside(r->server, true);
@@ -364,6 +415,22 @@ static int secret_check(struct ident *i, struct http_req *r, struct str user, st
     *ret = principal_new(user, 0);
     principal_fill(*ret, &q.account, gen);
     return 0;
+}
+
+int credential_exchange(struct ident *i, struct http_req *r, struct str selector, struct str token,
+                        char text[TOKEN_TEXT_LEN + 1], int64_t *ret_expires, struct err *err)
+{
+    uint8_t hash[TOKEN_HASH];
+    int rc = fail_check(i, r, err);
+    if (rc < 0)
+        return rc;
+    token_text_make(TOKEN_KEYLESS, i->credential_key, text, hash);
+    rc = keyless_grant(i, r, selector, token, hash, ret_expires, err);
+    if (rc == ERR_UNAUTHORIZED) {
+        fail_count(i, r);
+        record_login(i, r, NULL, STR_LIT(KEYLESS_USER), AUDIT_REFUSED);
+    }
+    return rc;
 }
 
 static int password_check(struct ident *i, struct http_req *r, struct str user, struct str password, struct principal **ret,

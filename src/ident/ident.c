@@ -1,6 +1,6 @@
 /* The object of the room, and the first start. */
 #include "crypt/hash.h"
-#include "ident/ident_int.h"
+#include "ident/outside.h"
 
 #include <stdlib.h>
 
@@ -46,6 +46,9 @@ int ident_new(struct ident **ret, const struct ident_options *o, struct err *err
     i->db = o->db;
     i->audit = o->audit;
     i->policy = o->policy;
+    i->net = o->net;
+    i->issuers = issuers_new(o->net);
+    i->url = mem_strdup(o->url);
     make_keys(i, o);
     i->realm = mem_alloc(strlen(o->url) + sizeof TOKEN_PATH);
     memcpy(i->realm, o->url, strlen(o->url));
@@ -83,6 +86,7 @@ void ident_free(struct ident *i)
         shared_unref(&i->loop[k].anonymous->shared);
     }
     shared_unref(&i->local->shared);
+    issuers_free(i->issuers);
     cache_free(i->verified);
     (void)pthread_mutex_destroy(&i->lock);
     secret_wipe(&i->key, sizeof i->key);
@@ -90,6 +94,7 @@ void ident_free(struct ident *i)
     secret_wipe(i->credential_key, sizeof i->credential_key);
     free(i->loop);
     free(i->fails);
+    free(i->url);
     free(i->realm);
     free(i->service);
     free(i);

@@ -30,6 +30,7 @@
 #include "audit/audit.h"
 #include "db/db.h"
 #include "http/http.h"
+#include "net/egress.h"
 #include "ident/right.h"
 #include "policy/policy.h"
 #include "rest/rest.h"
@@ -111,6 +112,7 @@ struct ident_options {
     struct db *db;
     const struct config *config;
     struct policy *policy;
+    const struct net *net;       /* outbound calls */
     struct audit *audit;         /* NULL: nothing is counted (a command without a server) */
     struct str token_seed;       /* 32 bytes: signs tokens */
     struct str credential_key;   /* 32 bytes: hashes random tokens */
@@ -127,7 +129,7 @@ enum http_gate ident_gate_fast(struct http_req *r);
 int ident_gate_slow(struct http_req *r, struct err *err);
 int ident_gate_local(struct http_req *r, void *who, struct err *err); /* the machine's administrator */
 void ident_gate_release(struct http_req *r);
-extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token */
+extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token, POST /api/v1/token */
 extern const size_t n_ident_routes;
 /* Of /api/v1. */
 extern const struct rest_route user_routes[];
@@ -146,6 +148,8 @@ extern const struct rest_route access_routes[];
 extern const size_t n_access_routes;
 extern const struct rest_route plan_routes[];
 extern const size_t n_plan_routes;
+extern const struct rest_route trust_routes[];
+extern const size_t n_trust_routes;
 
 /* First start: administrator and library namespace in one transaction. *ret_made false when users exist. */
 int ident_has_users(struct ident *i, bool *ret, struct err *err);

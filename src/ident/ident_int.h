@@ -13,12 +13,14 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "crypt/secret.h"
+#include "crypt/token_text.h"
 #include "ident/account.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 #define API_TOKEN_LIFE_US ((int64_t)3600 * 1000000)
+#define KEYLESS_USER "oidc" /* logs in with another issuer's token: docker login -u oidc */
 enum { SCOPES_MAX = 32, FAIL_SLOTS = 4096, TOKEN_RECHECK_US = 60000000 };
 
 struct relation { /* what a principal is to a repository */
@@ -38,13 +40,16 @@ struct fail_slot {
     uint64_t who;      /* hashkey of the address */
     int64_t level, at; /* failures left over, microseconds */
 };
+struct issuers;
 struct ident {
     struct db *db;
     struct policy *policy;
+    struct issuers *issuers; /* keys of others; issuer.c */
+    const struct net *net;
     struct audit *audit;
     struct sign_key key, api_key; /* of registry tokens; of the APIs' */
     uint8_t credential_key[32];
-    char *realm, *service;
+    char *url, *realm, *service;
     _Atomic int64_t token_life, max_failures;
     int loops;
     struct ident_loop *loop;
@@ -71,6 +76,9 @@ bool principal_fits(const struct principal *p, bool registry);
 int credential_verify(struct ident *i, struct http_req *r, const struct credential *c,
                       struct principal **ret, struct err *err);
 bool token_text_looks(struct str text); /* a random token, not a password */
+/* A token of another's issuer for a keyless token: its text and when that ends. See keyless.c. */
+int credential_exchange(struct ident *i, struct http_req *r, struct str selector, struct str token,
+                        char text[TOKEN_TEXT_LEN + 1], int64_t *ret_expires, struct err *err);
 /* A user's name and password, or any account's name and token. */
 int credential_password(struct ident *i, struct http_req *r, struct str user, struct str password,
                         struct principal **ret, struct err *err);

@@ -2,7 +2,9 @@
  *
  * GET: Basic credentials or none; `scope` repeats, each may hold several parted by spaces. POST: a
  * form with grant_type=password. What is granted is the intersection of what was asked for and what
- * the caller may do at this moment; less than asked is not an error. */
+ * the caller may do at this moment; less than asked is not an error.
+ *
+ * POST /api/v1/token (RFC 8693): a token of an issuer that an organization trusts, for a keyless token. */
 #include "ident/ident_int.h"
 
 #include <stdio.h>
@@ -221,6 +223,58 @@ static int token_run(struct http_req *r, struct err *err)
     return r->method == HTTP_POST ? token_post(r, err) : token_get(r, err);
 }
 
+/* --- exchange. Errors as RFC 6749 5.2 has them. */
+
+static void exchange_error(struct http_req *r, unsigned status, const char *code, const char *text)
+{
+    struct buf body;
+    buf_init(&body, 4096);
+    buf_printf(&body, "{\"error\":\"%s\",\"error_description\":", code);
+    buf_json(&body, str_of(text));
+    buf_cstr(&body, "}\n");
+    http_status(r, status);
+    http_add(r, "Content-Type", STR_LIT("application/json"));
+    http_add(r, "Cache-Control", STR_LIT("no-store"));
+    http_send_buf(r, &body);
+}
+
+static void exchange_answer(struct http_req *r, const char *text, int64_t expires)
+{
+    struct buf body;
+    buf_init(&body, 4096);
+    buf_printf(&body, "{\"access_token\":\"%s\",\"issued_token_type\":\"urn:ietf:params:oauth:token-type:access_token\","
+               "\"token_type\":\"Bearer\",\"expires_in\":%lld}\n", text, (long long)((expires - clock_now()) / 1000000));
+    metric_add(METRIC_TOKENS, 1);
+    http_status(r, 200);
+    http_add(r, "Content-Type", STR_LIT("application/json"));
+    http_add(r, "Cache-Control", STR_LIT("no-store"));
+    http_send_buf(r, &body);
+}
+
+static int exchange_run(struct http_req *r, struct err *err)
+{
+    struct str grant_type, token, type, rule;
+    char text[TOKEN_TEXT_LEN + 1];
+    struct err why = {0};
+    int64_t expires = 0;
+    if (!http_is_type(r, "application/x-www-form-urlencoded") || form_field(r, "grant_type", &grant_type, &why) < 0 ||
+        form_field(r, "subject_token", &token, &why) < 0 || form_field(r, "subject_token_type", &type, &why) < 0 ||
+        form_field(r, "rule", &rule, &why) < 0)
+        return exchange_error(r, 400, "invalid_request", "a form (application/x-www-form-urlencoded) is expected"), 0;
+    if (!str_is(grant_type, "urn:ietf:params:oauth:grant-type:token-exchange"))
+        return exchange_error(r, 400, "unsupported_grant_type", "grant_type must be urn:ietf:params:oauth:grant-type:token-exchange"), 0;
+    if (!str_is(type, "urn:ietf:params:oauth:token-type:jwt") && !str_is(type, "urn:ietf:params:oauth:token-type:id_token"))
+        return exchange_error(r, 400, "invalid_request", "subject_token_type must be urn:ietf:params:oauth:token-type:jwt or :id_token"), 0;
+    int rc = credential_exchange(ident_of(r), r, rule, token, text, &expires, err);
+    if (rc == ERR_UNAUTHORIZED)
+        return exchange_error(r, 400, "invalid_grant", err->text), 0;
+    if (rc < 0)
+        return rc;
+    exchange_answer(r, text, expires);
+    secret_wipe(text, sizeof text);
+    return 0;
+}
+
 /* --- /v2/ */
 
 static bool ping_fast(struct http_req *r)
@@ -245,5 +299,7 @@ const struct http_route ident_routes[] = {
      .body = HTTP_NONE, .fast = ping_fast, .run = ping_run},
     {.methods = HTTP_GET | HTTP_POST, .pattern = "/token", .label = "token", .right = RIGHT_PUBLIC,
      .body = HTTP_BUFFER, .cap_key = -1, .too_large = ERR_TOO_LARGE, .run = token_run},
+    {.methods = HTTP_POST, .pattern = "/api/v1/token", .label = "token_exchange", .right = RIGHT_PUBLIC, .dialect = HTTP_PROBLEM,
+     .body = HTTP_BUFFER, .cap_key = -1, .too_large = ERR_TOO_LARGE, .run = exchange_run},
 };
 const size_t n_ident_routes = ARRAY_LEN(ident_routes);

@@ -1,0 +1,59 @@
+/* Private: people and machines that others vouch for. issuer.c the keys of issuers · keyless.c trust
+ * rules and what they give · keyless_sql.c their statements · trust_api.c their routes. */
+#ifndef IDENT_OUTSIDE_H
+#define IDENT_OUTSIDE_H
+#include "crypt/jwk.h"
+#include "ident/ident_int.h"
+#include "net/egress.h"
+
+/* ---- issuer.c: key sets by OpenID Connect Discovery, remembered for ten minutes. Asked again for a newer
+ * set at most once a minute, after a failure at most every half minute; a set that cannot be renewed serves for an
+ * hour in all. Two sides keep apart: a tenant's rule never uses what only the operator's end may reach. */
+struct issuers;
+struct issuers *issuers_new(const struct net *net);
+void issuers_free(struct issuers *s);
+struct issuer_keys {
+    struct shared shared;
+    struct jwks *set;
+};
+/* A worker's call; may wait for others' answers, aside. newer: the set at hand lacks a key. One reference in *ret.
+ * ERR_UNAVAILABLE (the log says why), ERR_TOOMANYREQUESTS. */
+int issuer_keys(struct issuers *s, struct http_server *server, enum net_who who, const char *issuer, bool newer,
+                struct issuer_keys **ret, struct err *err);
+/* The provider's own description: GET issuer/.well-known/openid-configuration, whose `issuer` is equal to the letter. */
+int issuer_discover(const struct net *net, enum net_who who, const char *issuer, json_t **ret, struct err *err);
+/* A signed token's claims, by the issuer's keys, asked for again when the set lacks the key. ERR_UNAUTHORIZED. */
+int issuer_verify(struct issuers *s, struct http_server *server, enum net_who who, const char *issuer, struct str token,
+                  struct jwt *ret, struct err *err);
+
+/* ---- keyless.c */
+enum { RULES_MAX = 50, ISSUER_MAX = 255, AUDIENCE_MAX = 255, CLAIMS_MAX = 20, CLAIM_PATTERN_MAX = 255, RULE_JWKS_MAX = 16 << 10,
+       RULES_LOOKED = 100, KEYLESS_LIVE_MAX = 5000 };
+#define KEYLESS_LIFE_MAX ((int64_t)15 * 60 * 1000000)
+struct trust_rule {
+    int64_t id, org_id, life, created_at, updated_at;
+    char name[ACCOUNT_NAME_MAX + 1], issuer[ISSUER_MAX + 1], audience[AUDIENCE_MAX + 1], org[ACCOUNT_NAME_MAX + 1];
+    json_t *claims, *bounds; /* owned; trust_rule_release */
+    char *jwks;
+};
+void trust_rule_release(struct trust_rule *t);
+/* `*` stands for any number of characters but '/' and ':', so that it never crosses a part of a claim. */
+bool claim_fits(struct str pattern, struct str value);
+/* Who presents the token: nothing, ORG or ORG/RULE. Verifies it against all trust rules that may fit, and makes, or
+ * renews, the organization's credential of this hash with the sum of their bounds. ERR_UNAUTHORIZED. */
+int keyless_grant(struct ident *i, struct http_req *r, struct str selector, struct str token, const uint8_t hash[32],
+                  int64_t *ret_expires, struct err *err);
+/* ---- keyless_sql.c */
+#define TRUST_COLUMNS "t.id, t.org_id, t.life, t.created_at, t.updated_at, t.name, t.issuer, t.audience, t.claims, t.bounds, t.jwks, a.name"
+void trust_rule_map(const struct db_rows *row, void *trust_rule);
+int trust_tx_by_id(struct db_tx *tx, int64_t org_id, int64_t id, struct trust_rule *ret, struct err *err); /* 1, 0 */
+/* Of active organizations; org and name may be empty: all. At most max. */
+int trust_tx_find(struct db_tx *tx, struct str issuer, struct str audience, struct str org, struct str name, struct trust_rule *ret,
+                  size_t max, size_t *n, struct err *err);
+/* A rule changed: what the organization's rules gave ends; who still fits comes again. */
+int keyless_tx_end(struct db_tx *tx, int64_t org_id, struct err *err);
+/* Insert, or give a row that has expired a new life. ERR_UNAUTHORIZED: it was revoked. */
+int keyless_tx_put(struct db_tx *tx, int64_t org_id, struct str name, const uint8_t hash[32], int64_t now, int64_t expires,
+                   struct str from, int64_t *ret_id, struct err *err);
+int keyless_tx_bound(struct db_tx *tx, int64_t credential_id, struct str pattern, enum scope scope, struct err *err);
+#endif
