@@ -92,6 +92,8 @@ static int open_http(struct app *a, enum app_mode mode, struct err *err)
     a->rest = rest_new(&ro);
     rest_routes_add(a->rest, a->http, app_api_routes, n_app_api_routes);
     rest_routes_add(a->rest, a->http, user_routes, n_user_routes);
+    rest_routes_add(a->rest, a->http, login_routes, n_login_routes);
+    rest_routes_add(a->rest, a->http, factor_routes, n_factor_routes);
     rest_routes_add(a->rest, a->http, org_routes, n_org_routes);
     rest_routes_add(a->rest, a->http, team_routes, n_team_routes);
     rest_routes_add(a->rest, a->http, repo_routes, n_repo_routes);
@@ -114,9 +116,11 @@ static int open_rooms(struct app *a, enum app_mode mode, struct err *err)
         rc = key_file(a->store, "credential.key", credential, err);
     if (rc < 0)
         return rc;
+    if (mode == APP_SERVER)
+        rc = net_new(&a->net, config_text(a->config, EGRESS_ALLOW), config_text(a->config, EGRESS_CA), err);
     int loops = http_loops(a->http);
     size_t cache = mode == APP_SERVER ? (size_t)config_num(a->config, CACHE_SIZE) : 1u << 20;
-    if (mode == APP_SERVER) { /* a command's changes bring their rows; the next start seals them */
+    if (rc == 0 && mode == APP_SERVER) { /* a command's changes bring their rows; the next start seals them */
         struct audit_options ao = {.loops = loops};
         rc = audit_new(&a->audit, a->db, a->store, &ao, err);
     }
@@ -128,6 +132,8 @@ static int open_rooms(struct app *a, enum app_mode mode, struct err *err)
                                .config = a->config,
                                .token_seed = {(char *)seed, sizeof seed},
                                .credential_key = {(char *)credential, sizeof credential},
+                               .store = a->store,
+                               .net = a->net,
                                .url = mode == APP_SERVER ? http_url(a->http) : "http://localhost",
                                .loops = loops,
                                .cache_bytes = cache / 8};
@@ -202,6 +208,7 @@ void app_close(struct app *a)
     audit_free(a->audit); /* writes and seals what the loops counted */
     ident_free(a->ident);
     policy_close(a->policy); /* writes what the last pulls counted */
+    net_free(a->net);
     db_close(a->db);
     store_close(a->store);
     if (a->lock_fd >= 0)

@@ -5,6 +5,7 @@
 #include "db/db.h"
 #include "http/http.h"
 #include "ident/ident.h"
+#include "net/egress.h"
 #include "policy/policy.h"
 #include "registry/registry.h"
 #include "rest/rest.h"
@@ -18,6 +19,7 @@ struct app {
     int lock_fd;                 /* DATA/berth.lock, flock'ed */
     struct store *store;
     struct db *db;
+    struct net *net;             /* likewise */
     struct audit *audit;         /* NULL in a command run without a server */
     struct policy *policy;
     struct ident *ident;
