@@ -35,6 +35,18 @@ struct principal *principal_new(struct str name, size_t n_scopes)
     return p;
 }
 
+/* A password that is known from one address must be verified again from another: else the right guess of
+ * one who guesses too much would be let through. */
+static struct secret_tag tag_from(const struct secret_tag *tag, struct str client)
+{
+    struct {
+        struct secret_tag tag;
+        char client[64];
+    } both = {.tag = *tag};
+    text_copy(both.client, sizeof both.client, client);
+    return secret_tag((struct str){(const char *)&both, sizeof both});
+}
+
 struct credential credential_of(const struct http_req *r)
 {
     struct credential c = {.kind = CREDENTIAL_NONE};
@@ -52,6 +64,8 @@ struct credential credential_of(const struct http_req *r)
         c.kind = CREDENTIAL_BEARER;
     if (c.kind != CREDENTIAL_BAD)
         c.tag = secret_tag(all);
+    if (c.kind == CREDENTIAL_BASIC)
+        c.tag = tag_from(&c.tag, r->client);
     return c;
 }
 
@@ -387,7 +401,7 @@ int credential_password(struct ident *i, struct http_req *r, struct str user, st
         return err_set(err, ERR_UNAUTHORIZED, "credential too long");
     struct secret_tag tag = pair_tag(r, user, password);
     struct str key = {(const char *)tag.b, sizeof tag.b};
-    struct principal *p = verified_before(i, key);
+    struct principal *p = fail_quiet(i, r, user) ? verified_before(i, key) : NULL;
     if (p == NULL) {
         int rc = password_check(i, r, user, password, &p, err);
         if (rc < 0)

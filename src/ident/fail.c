@@ -44,10 +44,10 @@ static struct fail_slot *fail_slot(struct ident *i, uint64_t who, int64_t now)
     return least;
 }
 
-static bool full(struct ident *i, uint64_t who, int64_t window)
+static bool full(struct ident *i, uint64_t who, int64_t level)
 {
     (void)pthread_mutex_lock(&i->lock);
-    bool yes = fail_slot(i, who, clock_mono())->level >= window;
+    bool yes = fail_slot(i, who, clock_mono())->level >= level;
     (void)pthread_mutex_unlock(&i->lock);
     return yes;
 }
@@ -90,7 +90,8 @@ static int64_t tries(struct ident *i, enum fail_kind kind)
 
 int fail_account_check(struct ident *i, const struct http_req *r, enum fail_kind kind, struct str account, bool known, struct err *err)
 {
-    if (tries(i, kind) == 0 || !full(i, account_key(r, kind, account, known), ACCOUNT_WINDOW))
+    int64_t max = tries(i, kind);
+    if (max == 0 || !full(i, account_key(r, kind, account, known), ACCOUNT_WINDOW - ACCOUNT_WINDOW / max + 1))
         return 0;
     return err_set(err, ERR_TOOMANYREQUESTS, "too many failed logins to this account; try again in some minutes");
 }
@@ -99,7 +100,7 @@ void fail_account_count(struct ident *i, const struct http_req *r, enum fail_kin
 {
     int64_t max = tries(i, kind);
     if (max != 0)
-        count(i, account_key(r, kind, account, known), ACCOUNT_WINDOW / max + 1);
+        count(i, account_key(r, kind, account, known), ACCOUNT_WINDOW / max);
 }
 
 static void map_int(const struct db_rows *row, void *out) { *(int64_t *)out = db_int(row, 0); }
@@ -121,4 +122,9 @@ int address_tx_seen(struct db_tx *tx, int64_t account_id, struct str address, in
         (n >= 100 && (rc = db_exec(tx, FORGET, DB_ARGS(DB_I(account_id)), NULL, err)) < 0))
         return rc;
     return known == 0 && n > 0;
+}
+
+bool fail_quiet(struct ident *i, const struct http_req *r, struct str account)
+{
+    return fail_address_check(i, r, NULL) == 0 && fail_account_check(i, r, FAIL_PASSWORD, account, false, NULL) == 0;
 }

@@ -87,6 +87,8 @@ int second_factor_missing(struct err *err); /* ERR_UNAUTHORIZED: how to go on wi
 /* A stranger's failures do not hinder who comes from an address that the account logged in from before. */
 int fail_address_check(struct ident *i, const struct http_req *r, struct err *err); /* ERR_TOOMANYREQUESTS */
 void fail_address_count(struct ident *i, const struct http_req *r);
+/* Neither the address nor the account's bucket of strangers is full: what is remembered may answer. */
+bool fail_quiet(struct ident *i, const struct http_req *r, struct str account);
 enum fail_kind { FAIL_PASSWORD, FAIL_FACTOR };
 int fail_account_check(struct ident *i, const struct http_req *r, enum fail_kind kind, struct str account, bool known, struct err *err);
 void fail_account_count(struct ident *i, const struct http_req *r, enum fail_kind kind, struct str account, bool known);

@@ -120,11 +120,19 @@ int login_factor(struct http_req *r, struct str ticket, const struct login_proof
     return 0;
 }
 
+/* RFC 9110 section 15.5.2: no 401 without one. */
+static int challenged(struct http_req *r, int rc)
+{
+    if (rc < 0 && err_status(rc) == 401)
+        gate_challenge(r, NULL);
+    return rc;
+}
+
 static int as_token(struct http_req *r, int rc, struct principal *p, int64_t life, struct buf *ret_token, int64_t *ret_expires)
 {
     int64_t now = clock_now();
     if (rc < 0)
-        return rc;
+        return challenged(r, rc);
     token_make_api(ident_of(r), p, now, life, ret_token);
     *ret_expires = now + life;
     shared_unref(&p->shared);
@@ -189,7 +197,7 @@ static int options_run(struct rest_call *c, struct err *err)
     if (rc == 0)
         rc = rest_send(c, json_pack("{s:s%}", "options", json.p, json.n));
     buf_release(&json);
-    return rc;
+    return challenged(c->r, rc);
 }
 
 const struct rest_route login_routes[] = {
