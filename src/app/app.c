@@ -94,6 +94,8 @@ static int open_http(struct app *a, enum app_mode mode, struct err *err)
     a->rest = rest_new(&ro);
     rest_routes_add(a->rest, a->http, app_api_routes, n_app_api_routes);
     rest_routes_add(a->rest, a->http, user_routes, n_user_routes);
+    rest_routes_add(a->rest, a->http, login_routes, n_login_routes);
+    rest_routes_add(a->rest, a->http, factor_routes, n_factor_routes);
     rest_routes_add(a->rest, a->http, org_routes, n_org_routes);
     rest_routes_add(a->rest, a->http, team_routes, n_team_routes);
     rest_routes_add(a->rest, a->http, repo_routes, n_repo_routes);
@@ -126,7 +128,7 @@ static int open_rooms(struct app *a, enum app_mode mode, struct err *err)
         return rc;
     int loops = http_loops(a->http);
     size_t cache = mode == APP_SERVER ? (size_t)config_num(a->config, CACHE_SIZE) : 1u << 20;
-    if (mode == APP_SERVER) { /* a command's changes bring their rows; the next start seals them */
+    if (rc == 0 && mode == APP_SERVER) { /* a command's changes bring their rows; the next start seals them */
         struct audit_options ao = {.loops = loops};
         rc = audit_new(&a->audit, a->db, a->store, &ao, err);
     }
@@ -139,6 +141,7 @@ static int open_rooms(struct app *a, enum app_mode mode, struct err *err)
                                .config = a->config,
                                .token_seed = {(char *)seed, sizeof seed},
                                .credential_key = {(char *)credential, sizeof credential},
+                               .store = a->store,
                                .url = mode == APP_SERVER ? http_url(a->http) : "http://localhost",
                                .loops = loops,
                                .cache_bytes = cache / 8};

@@ -23,7 +23,7 @@
     X(MAX_CONNECTIONS_PER_ADDRESS, "max_connections_per_address", INT, "4096", 0, 1000000, "count, 0 off", 1, "Open connections from one address (IPv6: /64); listed proxies are not limited") \
     X(MAX_REQUESTS_PER_ADDRESS, "max_requests_per_address", INT, "0", 0, 1000000, "requests a second, 0 off", 1, "Request rate of one address, burst 5 s; above it 429") \
     X(PULL_EXEMPT, "pull_exempt", TEXT, "", 0, 0, "CIDR[,CIDR...]", 1, "Networks whose pulls no plan limits or counts") \
-    X(MAX_LOGINS_PER_ADDRESS, "max_logins_per_address", INT, "60", 0, 1000000, "failures a minute, 0 off", 1, "Failed logins of one address; above it 429") \
+    X(MAX_LOGINS_PER_ADDRESS, "max_logins_per_address", INT, "60", 0, 1000000, "failures a minute, 0 off", 1, "Failed logins of one address; above it 429. As many in ten minutes to one account, from all addresses that never logged in to it") \
     X(HEADER_TIMEOUT, "header_timeout", TIME, "10s", 100000, 3600000000, "time", 1, "A TLS handshake or a head must be complete by then") \
     X(IDLE_TIMEOUT, "idle_timeout", TIME, "75s", 100000, 86400000000, "time", 1, "An idle connection is closed after it") \
     X(BODY_GRACE, "body_grace", TIME, "30s", 100000, 3600000000, "time", 1, "A body may be slow for so long") \
@@ -50,6 +50,11 @@
     X(AUDIT_WEBHOOK, "audit_webhook", TEXT, "", 0, 0, "https://HOST[:PORT]/PATH", 1, "Where the audit log is posted to, in signed batches of JSON") \
     X(AUDIT_WEBHOOK_SECRET, "audit_webhook_secret", SECRET, "", 0, 0, "whsec_BASE64", 1, "Key that posts to audit_webhook are signed with (Standard Webhooks), 24 to 64 bytes") \
     X(AUDIT_KEEP, "audit_keep", TIME, "0", 0, 315360000000000, "time, 0 for ever", 1, "Older rows of the audit log are removed, a signed tombstone tells how many") \
+    X(SMTP_URL, "smtp_url", TEXT, "", 0, 0, "smtp(s)://host[:port] or empty", 0, "Mail server; empty: no mail, administrators hand out links") \
+    X(SMTP_USER, "smtp_user", TEXT, "", 0, 0, "text", 0, "User at the mail server; empty: without login") \
+    X(SMTP_PASSWORD, "smtp_password", SECRET, "", 0, 0, "text", 0, "Password of smtp_user") \
+    X(SMTP_PLAIN, "smtp_plain", BOOL, "false", 0, 0, "true or false", 0, "Allow smtp:// without STARTTLS: for a relay on this machine") \
+    X(MAIL_FROM, "mail_from", TEXT, "", 0, 0, "address", 0, "Sender of mail") \
     X(DRAIN_TIMEOUT, "drain_timeout", TIME, "20s", 0, 3600000000, "time", 1, "Running requests may take so long after SIGTERM")
 enum config_index {
 #define X(id, name, type, def, min, max, allowed, reload, help) CONFIG_##id,

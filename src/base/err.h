@@ -53,6 +53,8 @@
     X(NAME_UNKNOWN, 404, "NAME_UNKNOWN")                                                           \
     X(SIZE_INVALID, 400, "SIZE_INVALID")                                                           \
     X(UNAUTHORIZED, 401, "UNAUTHORIZED")                                                           \
+    X(SECOND_FACTOR_REQUIRED, 401, "UNAUTHORIZED") /* the password is right; r->ticket goes on */  \
+    X(FRESH_LOGIN_REQUIRED, 403, "DENIED")  /* the login is too long ago for this */               \
     X(DENIED, 403, "DENIED")                                                                       \
     X(UNSUPPORTED, 405, "UNSUPPORTED")                                                             \
     X(TOOMANYREQUESTS, 429, "TOOMANYREQUESTS")                                                     \

@@ -84,6 +84,8 @@ static void problem(struct buf *b, const struct http_req *r, const struct err *e
     member(b, "detail", err->text);
     member(b, "code", code_of(err, code));
     member(b, "instance", r->id);
+    if (r->ticket != NULL)
+        member(b, "ticket", r->ticket);
     for (const struct http_fault *f = r->faults; f != NULL; f = f->next) {
         struct buf one;
         buf_init(&one, ERROR_BODY_MAX);
@@ -102,6 +104,8 @@ static void hub(struct buf *b, const struct http_req *r, const struct err *err)
     if (r->faults == NULL) {
         member(b, "detail", err->text);
         member(b, "message", err->text);
+        if (r->ticket != NULL)
+            member(b, "login_2fa_token", r->ticket);
         buf_cstr(b, ",\"errinfo\":{}}\n");
         return;
     }

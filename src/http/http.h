@@ -94,6 +94,7 @@ struct http_req {
     struct http_conn *conn;          /* private */
     unsigned status;                 /* of the answer; 0 before */
     struct http_fault *faults;       /* of ERR_FIELDS */
+    const char *ticket;              /* of ERR_SECOND_FACTOR_REQUIRED: what goes on to the second step; arena */
     const char *log_user;            /* set by the gate for the access log; arena or static */
     int loop_index;                  /* index of its loop: 0 .. http_loops-1 */
 };
@@ -175,6 +176,7 @@ struct http_inner {
     /* Takes the body of a 2xx in pieces, in the place of `answer`: for what may be long. NULL: none */
     int (*sink)(void *arg, struct str piece, struct err *err);
     void *arg;
+    struct str client;                 /* for whom it is asked, an address; empty: "local" */
     unsigned status;                   /* the answer: */
     struct buf lines;                  /* header lines that the handlers added, "A: b\r\n" */
     struct buf answer;                 /* body */

@@ -31,7 +31,7 @@ static int fill(struct request *q, struct http_server *s, const struct http_inne
     for (size_t i = 0; i < in->n_headers; i++)
         r->headers[r->n_headers++] = (struct http_header){copy(r, in->headers[i].name), copy(r, in->headers[i].value)};
     r->content_length = (int64_t)in->body.n;
-    r->client = STR_LIT("local");
+    r->client = in->client.n > 0 ? copy(r, in->client) : STR_LIT("local");
     r->tls = true;
     q->complete = true;
     q->started = clock_mono();

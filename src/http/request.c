@@ -77,6 +77,7 @@ static void clear(struct request *q)
     r->who = r->gate = r->ctx = NULL;
     r->log_user = NULL;
     r->faults = NULL;
+    r->ticket = NULL;
     r->status = 0;
     r->method = (enum http_method)0;
     q->head_n = q->head_sent = 0;

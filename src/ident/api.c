@@ -54,3 +54,11 @@ int api_absent(struct err *err, const char *what)
 {
     return err_set(err, ERR_NOT_FOUND, "there is no such %s, or you may not read it", what);
 }
+
+int api_fresh(const struct http_req *r, struct err *err)
+{
+    const struct principal *p = req_principal(r);
+    if (p->kind == WHO_LOCAL || p->auth_at >= clock_now() - LOGIN_FRESH_US)
+        return 0;
+    return err_set(err, ERR_FRESH_LOGIN_REQUIRED, "this takes a login of the last ten minutes: log in again");
+}

@@ -13,6 +13,14 @@ int api_absent(struct err *err, const char *what);
 /* A text of a body: `keep` when it is absent, "" when it is null. */
 struct str api_text(const json_t *body, const char *name, const char *keep);
 
+/* ERR_FRESH_LOGIN_REQUIRED unless the caller showed password or factor just now. */
+int api_fresh(const struct http_req *r, struct err *err);
+
+extern const struct rest_schema session_shape;
+int session_list(struct rest_call *c, struct err *err);
+int session_drop(struct rest_call *c, struct err *err);
+int session_drop_all(struct rest_call *c, struct err *err);
+
 json_t *account_json(const struct account *a);
 json_t *org_json(const struct account *a, int64_t role);
 

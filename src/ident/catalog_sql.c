@@ -21,9 +21,10 @@ static const char USER[] =
     "UNION SELECT name FROM (SELECT name FROM repos WHERE public = 1 AND name > $1 ORDER BY name LIMIT $2) AS open "
     "UNION SELECT name FROM (SELECT r.name FROM members m JOIN accounts a ON a.id = m.org_id "
     "JOIN namespaces n ON n.owner_id = a.id JOIN repos r ON r.namespace_id = n.id "
-    "WHERE m.user_id = $3 AND (m.role > 1 OR a.default_access > 0) AND r.name > $1 ORDER BY r.name LIMIT $2) AS orgs "
+    "WHERE m.user_id = $3 AND (m.role > 1 OR a.default_access > 0) AND a.need_mfa <= $4 AND r.name > $1 ORDER BY r.name LIMIT $2) AS orgs "
     "UNION SELECT name FROM (SELECT r.name FROM team_members t JOIN team_grants g ON g.team_id = t.team_id "
-    "JOIN repos r ON r.id = g.repo_id WHERE t.user_id = $3 AND r.name > $1 ORDER BY r.name LIMIT $2) AS teams "
+    "JOIN teams tt ON tt.id = t.team_id JOIN accounts a ON a.id = tt.org_id "
+    "JOIN repos r ON r.id = g.repo_id WHERE t.user_id = $3 AND a.need_mfa <= $4 AND r.name > $1 ORDER BY r.name LIMIT $2) AS teams "
     "UNION SELECT name FROM (SELECT r.name FROM collaborators c JOIN repos r ON r.id = c.repo_id "
     "WHERE c.user_id = $3 AND r.name > $1 ORDER BY r.name LIMIT $2) AS shared "
     "ORDER BY name LIMIT $2";
@@ -47,8 +48,10 @@ static int read_page(struct db_tx *tx, void *arg, struct err *err)
         rc = db_query(tx, ALL, DB_ARGS(last, n), &rows, err);
     else if (q->p->kind == WHO_NOBODY)
         rc = db_query(tx, PUBLIC, DB_ARGS(last, n), &rows, err);
+    else if (q->p->kind == WHO_ORG)
+        rc = db_query(tx, OWN, DB_ARGS(last, n, id), &rows, err);
     else
-        rc = db_query(tx, q->p->kind == WHO_ORG ? OWN : USER, DB_ARGS(last, n, id), &rows, err);
+        rc = db_query(tx, USER, DB_ARGS(last, n, id, DB_I(q->p->second_factor)), &rows, err);
     while (rc == 0 && (rc = db_next(rows, err)) == 1) {
         text_copy(q->text[q->got], sizeof q->text[0], db_text(rows, 0));
         q->got++;

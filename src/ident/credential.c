@@ -8,10 +8,9 @@
 #include "crypt/token_text.h"
 #include "ident/outside.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 
-enum { BASIC_MAX = 8192, FAIL_WINDOW = 60000000, FAIL_WAYS = 4 };
+enum { BASIC_MAX = 8192 };
 
 static void principal_free(struct shared *s)
 {
@@ -36,6 +35,18 @@ struct principal *principal_new(struct str name, size_t n_scopes)
     return p;
 }
 
+/* A password that is known from one address must be verified again from another: else the right guess of
+ * one who guesses too much would be let through. */
+static struct secret_tag tag_from(const struct secret_tag *tag, struct str client)
+{
+    struct {
+        struct secret_tag tag;
+        char client[64];
+    } both = {.tag = *tag};
+    text_copy(both.client, sizeof both.client, client);
+    return secret_tag((struct str){(const char *)&both, sizeof both});
+}
+
 struct credential credential_of(const struct http_req *r)
 {
     struct credential c = {.kind = CREDENTIAL_NONE};
@@ -53,6 +64,8 @@ struct credential credential_of(const struct http_req *r)
         c.kind = CREDENTIAL_BEARER;
     if (c.kind != CREDENTIAL_BAD)
         c.tag = secret_tag(all);
+    if (c.kind == CREDENTIAL_BASIC)
+        c.tag = tag_from(&c.tag, r->client);
     return c;
 }
 
@@ -104,65 +117,11 @@ enum scope principal_scope_account(const struct principal *p, struct str account
     return scope_where(p, covers, account);
 }
 
-/* --- failures of an address: a bucket that leaks one failure each window/limit */
-
-static uint64_t address_key(struct str client)
-{
-    char text[64];
-    uint8_t addr[16];
-    text_copy(text, sizeof text, client);
-    if (inet_pton(AF_INET6, text, addr) == 1) /* one network of 64 bits is one customer */
-        return hashkey((struct str){(const char *)addr, 8});
-    return hashkey(client);
-}
-
-static struct fail_slot *fail_slot(struct ident *i, uint64_t who, int64_t now)
-{
-    struct fail_slot *least = NULL;
-    for (uint64_t w = 0; w < FAIL_WAYS; w++) {
-        struct fail_slot *f = &i->fails[(who + w) % FAIL_SLOTS];
-        f->level = f->level > now - f->at ? f->level - (now - f->at) : 0;
-        f->at = now;
-        if (f->who == who)
-            return f;
-        if (least == NULL || f->level < least->level)
-            least = f;
-    }
-    *least = (struct fail_slot){who, 0, now};
-    return least;
-}
-
-/* A proxy that does not say for whom it speaks is not everybody's culprit: one client's failures
- * would lock out all others. */
-static int fail_check(struct ident *i, const struct http_req *r, struct err *err)
-{
-    struct str client = r->client;
-    if (atomic_load(&i->max_failures) == 0 || r->client_unknown)
-        return 0;
-    (void)pthread_mutex_lock(&i->lock);
-    bool full = fail_slot(i, address_key(client), clock_mono())->level >= FAIL_WINDOW;
-    (void)pthread_mutex_unlock(&i->lock);
-    return full ? err_set(err, ERR_TOOMANYREQUESTS,
-                          "too many failed logins from %.*s; try again in a minute", STR_FMT(client))
-                : 0;
-}
-
-static void fail_count(struct ident *i, const struct http_req *r)
-{
-    int64_t max = atomic_load(&i->max_failures);
-    metric_add(METRIC_AUTH_FAILED, 1);
-    if (max == 0 || r->client_unknown)
-        return;
-    (void)pthread_mutex_lock(&i->lock);
-    fail_slot(i, address_key(r->client), clock_mono())->level += FAIL_WINDOW / max + 1;
-    (void)pthread_mutex_unlock(&i->lock);
-}
-
 /* --- accounts */
 
 struct user_read {
-    struct str name;
-    bool found;
+    struct str name, address;
+    bool found, known, second_factor;
     struct account account;
     char hash[PASSWORD_HASH_MAX];
 };
@@ -175,10 +134,14 @@ static int user_read(struct db_tx *tx, void *arg, struct err *err)
     q->found = rc == 1 && q->account.state == ACCOUNT_ACTIVE && q->account.kind == ACCOUNT_USER;
     if (q->found && (rc = account_tx_password(tx, q->account.id, q->hash, err)) == 1)
         q->found = q->hash[0] != 0;
+    if (rc >= 0 && q->found && (rc = factor_tx_any(tx, q->account.id, err)) >= 0)
+        q->second_factor = rc == 1;
+    if (rc >= 0 && q->found && q->address.n > 0 && (rc = address_tx_known(tx, q->account.id, q->address, err)) >= 0)
+        q->known = rc == 1;
     return rc < 0 ? rc : 0;
 }
 
-static void principal_fill(struct principal *p, const struct account *a, uint64_t gen)
+void principal_fill(struct principal *p, const struct account *a, uint64_t gen)
 {
     p->kind = a->kind == ACCOUNT_ORG ? WHO_ORG : WHO_USER;
     p->user_id = a->id;
@@ -232,6 +195,10 @@ static int token_read(struct db_tx *tx, void *arg, struct err *err)
     if (q->p == NULL) /* only whose it is was asked */
         return 0;
     token_fill(q, &a, now);
+    if (a.kind == ACCOUNT_USER && (rc = factor_tx_any(tx, a.id, err)) >= 0)
+        q->p->second_factor = rc == 1;
+    if (rc < 0)
+        return rc;
     return credential_tx_bounds(tx, q->row.id, q->p, err);
 }
 
@@ -392,10 +359,48 @@ static struct secret_tag pair_tag(struct http_req *r, struct str user, struct st
     return tag;
 }
 
+struct seen {
+    int64_t account_id;
+    struct str address;
+};
+
+static int seen_write(struct db_tx *tx, void *arg, struct err *err)
+{
+    const struct seen *s = arg;
+    return address_tx_seen(tx, s->account_id, s->address, clock_now(), err);
+}
+
+/* A password was right. Where it came from counts as known only when no second factor is still to come. */
+static void password_seen(struct ident *i, struct http_req *r, const struct user_read *q)
+{
+    struct seen s = {q->account.id, r->client};
+    struct err ignored = {0};
+    if (q->known || q->second_factor || r->client_unknown)
+        return;
+    if (db_write(i->db, seen_write, &s, &ignored) == 1)
+        mail_account(i, &q->account, "New login to your account", "Your account %s was logged in to from an address that is new: %.*s.\n",
+                     q->account.name, STR_FMT(r->client));
+}
+
+static int hash_check(struct ident *i, struct http_req *r, struct user_read *q, struct str password, struct err *err)
+{
+    int rc = fail_account_check(i, r, FAIL_PASSWORD, q->name, q->known, err);
+    if (rc < 0)
+        return rc;
+    http_aside(r->server, true);
+    rc = password_verify(q->found ? q->hash : NULL, password, err);
+    http_aside(r->server, false);
+    if (rc == ERR_UNAUTHORIZED)
+        fail_account_count(i, r, FAIL_PASSWORD, q->name, q->known);
+    if (rc == 0)
+        password_seen(i, r, q);
+    return rc;
+}
+
 static int secret_check(struct ident *i, struct http_req *r, struct str user, struct str password, struct principal **ret,
                         struct err *err)
 {
-    struct user_read q = {.name = user};
+    struct user_read q = {.name = user, .address = r->client};
     bool plausible = name_valid(user) && user.n >= ACCOUNT_NAME_MIN && user.n <= ACCOUNT_NAME_MAX;
     uint64_t gen = plausible ? gen_now(GEN_USER, user) : 0;
     int rc = 0;
@@ -406,14 +411,14 @@ static int secret_check(struct ident *i, struct http_req *r, struct str user, st
         return keyless_verify(i, r, user, selector, password, ret, err);
     if (plausible && (rc = db_read(i->db, user_read, &q, err)) < 0)
         return rc;
-    http_aside(r->server, true);
-    rc = password_verify(q.found ? q.hash : NULL, password, err);
-    http_aside(r->server, false);
+    rc = hash_check(i, r, &q, password, err);
     secret_wipe(q.hash, sizeof q.hash);
     if (rc < 0)
         return rc;
     *ret = principal_new(user, 0);
     principal_fill(*ret, &q.account, gen);
+    (*ret)->auth_at = LOGIN_NOW;
+    (*ret)->second_factor = q.second_factor;
     return 0;
 }
 
@@ -421,31 +426,39 @@ int credential_exchange(struct ident *i, struct http_req *r, struct str selector
                         char text[TOKEN_TEXT_LEN + 1], int64_t *ret_expires, struct err *err)
 {
     uint8_t hash[TOKEN_HASH];
-    int rc = fail_check(i, r, err);
+    int rc = fail_address_check(i, r, err);
     if (rc < 0)
         return rc;
     token_text_make(TOKEN_KEYLESS, i->credential_key, text, hash);
     rc = keyless_grant(i, r, selector, token, hash, ret_expires, err);
     if (rc == ERR_UNAUTHORIZED) {
-        fail_count(i, r);
+        fail_address_count(i, r);
         record_login(i, r, NULL, STR_LIT(KEYLESS_USER), AUDIT_REFUSED);
     }
     return rc;
 }
 
+/* With a second factor a right password is half a login: whoever asks for the other half records it. */
 static int password_check(struct ident *i, struct http_req *r, struct str user, struct str password, struct principal **ret,
                           struct err *err)
 {
-    int rc = fail_check(i, r, err);
+    int rc = fail_address_check(i, r, err);
     if (rc == 0)
         rc = secret_check(i, r, user, password, ret, err);
     if (rc == ERR_UNAUTHORIZED)
-        fail_count(i, r);
-    if (rc == 0)
+        fail_address_count(i, r);
+    bool half = rc == 0 && (*ret)->second_factor && (*ret)->credential_id == 0;
+    if (rc == 0 && !half)
         metric_add(METRIC_AUTH_OK, 1);
-    if (rc == 0 || rc == ERR_UNAUTHORIZED)
+    if ((rc == 0 && !half) || rc == ERR_UNAUTHORIZED)
         record_login(i, r, rc == 0 ? *ret : NULL, user, rc == 0 ? AUDIT_DONE : AUDIT_REFUSED);
     return rc;
+}
+
+int second_factor_missing(struct err *err)
+{
+    return err_set(err, ERR_UNAUTHORIZED, "this account has a second factor, so its password is not taken here: make a personal access "
+                                          "token at /account on this hub, and log in with it in the password's place");
 }
 
 int credential_password(struct ident *i, struct http_req *r, struct str user, struct str password,
@@ -455,7 +468,7 @@ int credential_password(struct ident *i, struct http_req *r, struct str user, st
         return err_set(err, ERR_UNAUTHORIZED, "credential too long");
     struct secret_tag tag = pair_tag(r, user, password);
     struct str key = {(const char *)tag.b, sizeof tag.b};
-    struct principal *p = verified_before(i, key);
+    struct principal *p = fail_quiet(i, r, user) ? verified_before(i, key) : NULL;
     if (p == NULL) {
         int rc = password_check(i, r, user, password, &p, err);
         if (rc < 0)
@@ -479,6 +492,11 @@ static int verify_basic(struct ident *i, struct http_req *r, struct str value,
                        "malformed Basic credential: base64 of user:password is expected");
     int rc = credential_password(i, r, user, rest, ret, err);
     secret_wipe(text, value.n);
+    if (rc == 0 && (*ret)->second_factor && (*ret)->credential_id == 0) {
+        shared_unref(&(*ret)->shared);
+        *ret = NULL;
+        rc = second_factor_missing(err);
+    }
     return rc;
 }
 
@@ -493,6 +511,7 @@ static int login_rows(struct ident *i, struct principal *p, struct err *err)
         return err_set(err, ERR_UNAUTHORIZED, "the token was revoked; ask for a new one");
     if (rc == 0)
         principal_fill(p, &q.account, gen);
+    p->second_factor = q.second_factor;
     return rc;
 }
 

@@ -547,7 +547,7 @@ int ident_gate_slow(struct http_req *r, struct err *err)
 
 int ident_gate_local(struct http_req *r, void *who, struct err *err)
 {
-    (void)who;
+    struct principal *p = who;
     struct remember *m = arena_zalloc(&r->arena, sizeof *m);
     struct account none = {0};
     bool all;
@@ -555,7 +555,7 @@ int ident_gate_local(struct http_req *r, void *who, struct err *err)
     if (rc < 0)
         return rc;
     struct gate *g = r->gate;
-    set_who(r, (struct principal *)shared_ref(&g->ident->local->shared));
+    set_who(r, (struct principal *)shared_ref(p ? &p->shared : &g->ident->local->shared));
     if (object_of(r) == OBJECT_SITE)
         g->standing = relation_cheap(r->who, &none, false, &all);
     else

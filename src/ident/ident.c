@@ -36,10 +36,22 @@ static void make_keys(struct ident *i, const struct ident_options *o)
     secret_wipe(&seed, sizeof seed);
 }
 
+/* WebAuthn binds keys to a name; an address is none. */
+static void name_site(struct ident *i, const char *url)
+{
+    char *host = mem_strdup(host_of(url).p), *colon = strrchr(host, ':');
+    if (colon != NULL && strchr(colon, ']') == NULL)
+        *colon = 0;
+    bool address = host[0] == '[' || host[strspn(host, "0123456789.")] == 0;
+    if (!address)
+        text_copy(i->rp_id, sizeof i->rp_id, str_of(host));
+    i->origin = mem_strdup(url);
+    free(host);
+}
+
 int ident_new(struct ident **ret, const struct ident_options *o, struct err *err)
 {
     BUG_ON(o->loops < 1);
-    (void)err;
     struct ident *i = mem_zalloc(sizeof *i);
     struct str host = host_of(o->url);
     size_t each = o->cache_bytes / (size_t)(o->loops + 1) / 3;
@@ -69,7 +81,18 @@ int ident_new(struct ident **ret, const struct ident_options *o, struct err *err
     (void)pthread_mutex_init(&i->lock, NULL);
     i->verified = cache_new(each);
     i->fails = mem_zalloc(FAIL_SLOTS * sizeof *i->fails);
+    i->store = o->store;
+    (void)pthread_mutex_init(&i->seal_lock, NULL);
+    (void)pthread_mutex_init(&i->rotate_lock, NULL);
+    name_site(i, o->url);
     ident_reload(i, o->config);
+    int rc = o->store ? ident_seal_load(i, err) : 0;
+    if (rc == 0 && o->net)
+        rc = mailer_new(&i->mailer, o->net, o->config, err);
+    if (rc < 0) {
+        ident_free(i);
+        return rc;
+    }
     *ret = i;
     return 0;
 }
@@ -88,7 +111,12 @@ void ident_free(struct ident *i)
     shared_unref(&i->local->shared);
     issuers_free(i->issuers);
     cache_free(i->verified);
+    mailer_free(i->mailer);
     (void)pthread_mutex_destroy(&i->lock);
+    (void)pthread_mutex_destroy(&i->seal_lock);
+    (void)pthread_mutex_destroy(&i->rotate_lock);
+    seal_keys_wipe(&i->seal);
+    free(i->origin);
     secret_wipe(&i->key, sizeof i->key);
     secret_wipe(&i->api_key, sizeof i->api_key);
     secret_wipe(i->credential_key, sizeof i->credential_key);

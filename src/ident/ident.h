@@ -28,6 +28,7 @@
 #ifndef IDENT_IDENT_H
 #define IDENT_IDENT_H
 #include "audit/audit.h"
+#include "crypt/token_text.h"
 #include "db/db.h"
 #include "http/http.h"
 #include "net/egress.h"
@@ -49,6 +50,9 @@ enum member_role { MEMBER_NONE, MEMBER_MEMBER, MEMBER_EDITOR, MEMBER_OWNER };
 enum credential_kind { CREDENTIAL_LOGIN, CREDENTIAL_PERSONAL, CREDENTIAL_ORG, CREDENTIAL_KEYLESS, CREDENTIAL_REFRESH };
 enum who { WHO_NOBODY, WHO_USER, WHO_ORG, WHO_LOCAL };
 
+#define LOGIN_NOW INT64_MAX
+/* A login so young is a fresh one: only with it factors, password and sessions change (step-up). */
+#define LOGIN_FRESH_US ((int64_t)10 * 60 * 1000000)
 struct principal {
     struct shared shared;
     enum who kind;
@@ -64,6 +68,9 @@ struct principal {
     int64_t credential_id;       /* the random token that it is, or stems from; 0 a login */
     enum credential_kind credential_kind;
     int64_t credential_days;     /* its whole life, 0 for ever */
+    int64_t auth_at;             /* us: when password or factor were shown; LOGIN_NOW: with each request */
+    bool second_factor;          /* its account has one */
+    int64_t session_id;          /* the browser session that it is, or 0 */
     struct token_scope {         /* Bearer: what the token was issued for */
         struct str name;         /* canonical; "*" with type registry: catalog */
         unsigned actions;
@@ -112,11 +119,12 @@ struct ident_options {
     struct db *db;
     const struct config *config;
     struct policy *policy;
-    const struct net *net;       /* outbound calls */
+    const struct net *net;       /* outbound calls: mail, issuers */
     struct audit *audit;         /* NULL: nothing is counted (a command without a server) */
     struct str token_seed;       /* 32 bytes: signs tokens */
     struct str credential_key;   /* 32 bytes: hashes random tokens */
     const char *url;             /* public URL; realm = url/token, service = host of url */
+    struct store *store;         /* keys/seal.keys */
     int loops;                   /* loop caches to make */
     size_t cache_bytes;          /* all loops together */
 };
@@ -127,7 +135,8 @@ void ident_reload(struct ident *i, const struct config *c);
 struct ident *ident_of(const struct http_req *r);         /* defined in app/app.c */
 enum http_gate ident_gate_fast(struct http_req *r);
 int ident_gate_slow(struct http_req *r, struct err *err);
-int ident_gate_local(struct http_req *r, void *who, struct err *err); /* the machine's administrator */
+/* http_inner for `who`, a struct principal; NULL: the machine's administrator. */
+int ident_gate_local(struct http_req *r, void *who, struct err *err);
 void ident_gate_release(struct http_req *r);
 extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token, POST /api/v1/token */
 extern const size_t n_ident_routes;
@@ -150,6 +159,10 @@ extern const struct rest_route plan_routes[];
 extern const size_t n_plan_routes;
 extern const struct rest_route trust_routes[];
 extern const size_t n_trust_routes;
+extern const struct rest_route login_routes[];
+extern const size_t n_login_routes;
+extern const struct rest_route factor_routes[];
+extern const size_t n_factor_routes;
 
 /* First start: administrator and library namespace in one transaction. *ret_made false when users exist. */
 int ident_has_users(struct ident *i, bool *ret, struct err *err);
@@ -157,9 +170,41 @@ int ident_first_start(struct ident *i, struct str user, struct str password, boo
 int ident_account_name_check(struct str name, struct err *err); /* may an account be called so? */
 int ident_password_check(struct str password, struct err *err);
 
-/* Name and password (or token) -> a token of the APIs that lives `life` us. ERR_UNAUTHORIZED in Docker Hub's words. */
+/* Name and password (or token) -> a token of the APIs that lives `life` us. ERR_UNAUTHORIZED in Docker Hub's words.
+ * ERR_SECOND_FACTOR_REQUIRED, also in Hub's words: the password is right and r->ticket holds what goes to
+ * ident_login_factor; http_error puts it into the answer (`ticket`, Hub: `login_2fa_token`). */
 int ident_login(struct http_req *r, struct str name, struct str password, int64_t life, struct buf *ret_token,
                 int64_t *ret_expires, struct err *err);
+
+/* The second step: the ticket, and either a code (six digits of an app, or a recovery code) or an answer of WebAuthn as
+ * JSON. ERR_UNAUTHORIZED; ERR_TOOMANYREQUESTS. A ticket lives LOGIN_TICKET_US, and until it was of use. */
+#define LOGIN_TICKET_US ((int64_t)5 * 60 * 1000000)
+struct login_proof {
+    struct str code, webauthn;   /* one of them */
+};
+int ident_login_factor(struct http_req *r, struct str ticket, const struct login_proof *proof, int64_t life, struct buf *ret_token,
+                       int64_t *ret_expires, struct err *err);
+/* Options of the ceremony for this ticket, JSON for navigator.credentials.get. ERR_NOT_FOUND: the account has no key. */
+int ident_login_options(struct http_req *r, struct str ticket, struct buf *ret_json, struct err *err);
+
+/* --- sessions of browsers. `text` is the cookie's value; only its hash is kept. A session ends when it was not used for
+ * SESSION_IDLE_US, SESSION_LIFE_US after it was made, and with password, state or role of its account. */
+#define SESSION_IDLE_US ((int64_t)12 * 3600 * 1000000)
+#define SESSION_LIFE_US ((int64_t)7 * 24 * 3600 * 1000000)
+/* As ident_login and ident_login_factor, into a session. */
+int ident_session_login(struct http_req *r, struct str name, struct str password, char ret_text[TOKEN_TEXT_LEN + 1], struct err *err);
+int ident_session_factor(struct http_req *r, struct str ticket, const struct login_proof *proof, char ret_text[TOKEN_TEXT_LEN + 1],
+                         struct err *err);
+/* 1 and a reference to whose it is, 0 none. */
+int ident_session_find(struct http_req *r, struct str text, struct principal **ret, struct err *err);
+/* Step-up: a ticket for who is in the session, or his password (only without a second factor); then the session
+ * goes on under another text. */
+int ident_session_ticket(struct http_req *r, const struct principal *p, char ret_ticket[TOKEN_TEXT_LEN + 1], struct err *err);
+int ident_session_prove(struct http_req *r, const struct principal *p, struct str ticket, const struct login_proof *proof,
+                        struct str password, char ret_text[TOKEN_TEXT_LEN + 1], struct err *err);
+/* A fresh session for who was just proved by other means than a password: his request changed the password. */
+int ident_session_renew(struct http_req *r, const struct principal *p, char ret_text[TOKEN_TEXT_LEN + 1], struct err *err);
+int ident_session_end(struct http_req *r, const struct principal *p, struct err *err);
 
 /* Inside a write transaction: account and token are still as they were when the gate let the request in,
  * neither removed nor with another password or role. Else ERR_DENIED. Part of ident_tx_repo_for_push. */

@@ -2,7 +2,8 @@
  *
  * Who owns what: name.c grammar · right.c the decision · gate.c the gate · change.c a change decided
  * again and recorded · credential.c header -> principal, with its caches · jwt.c the signed form ·
- * mint_api.c /token and /v2/ · account.c, org.c, repo.c, token.c the rules behind account.h ·
+ * mint_api.c /token and /v2/ · once.c one-time codes · factor.c proofs · login_api.c the steps of a login ·
+ * session.c sessions of browsers · fail.c what failures slow down · account.c, org.c, repo.c, token.c the rules behind account.h ·
  * *_sql.c statements · *_api.c the routes of /api/v1. */
 #ifndef IDENT_IDENT_INT_H
 #define IDENT_IDENT_INT_H
@@ -12,8 +13,11 @@
 #include "base/hashkey.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "crypt/recovery.h"
+#include "crypt/seal.h"
 #include "crypt/secret.h"
 #include "crypt/token_text.h"
+#include "crypt/webauthn.h"
 #include "ident/account.h"
 
 #include <pthread.h>
@@ -58,6 +62,11 @@ struct ident {
     pthread_mutex_t lock;
     struct cache *verified;
     struct fail_slot *fails; /* under lock; FAIL_SLOTS */
+    struct store *store;
+    pthread_mutex_t rotate_lock, seal_lock;
+    struct seal_keys seal;   /* under seal_lock */
+    char *origin, rp_id[256]; /* of WebAuthn; rp_id "" when the public URL names an address */
+    struct mailer *mailer;   /* NULL: no mail is sent */
 };
 
 /* ---- credential.c */
@@ -79,6 +88,84 @@ bool token_text_looks(struct str text); /* a random token, not a password */
 /* A token of another's issuer for a keyless token: its text and when that ends. See keyless.c. */
 int credential_exchange(struct ident *i, struct http_req *r, struct str selector, struct str token,
                         char text[TOKEN_TEXT_LEN + 1], int64_t *ret_expires, struct err *err);
+void principal_fill(struct principal *p, const struct account *a, uint64_t gen);
+int second_factor_missing(struct err *err); /* ERR_UNAUTHORIZED: how to go on without a password */
+
+/* ---- fail.c: failures slow down their address, and the account they were aimed at */
+/* A stranger's failures do not hinder who comes from an address that the account logged in from before. */
+int fail_address_check(struct ident *i, const struct http_req *r, struct err *err); /* ERR_TOOMANYREQUESTS */
+void fail_address_count(struct ident *i, const struct http_req *r);
+/* Neither the address nor the account's bucket of strangers is full: what is remembered may answer. */
+bool fail_quiet(struct ident *i, const struct http_req *r, struct str account);
+enum fail_kind { FAIL_PASSWORD, FAIL_FACTOR };
+int fail_account_check(struct ident *i, const struct http_req *r, enum fail_kind kind, struct str account, bool known, struct err *err);
+void fail_account_count(struct ident *i, const struct http_req *r, enum fail_kind kind, struct str account, bool known);
+/* Whether the account logged in from this address before: 1, 0. */
+int address_tx_known(struct db_tx *tx, int64_t account_id, struct str address, struct err *err);
+/* A login: remembers the address; 1 when it is new and others were known. */
+int address_tx_seen(struct db_tx *tx, int64_t account_id, struct str address, int64_t now, struct err *err);
+
+/* ---- once.c: one-time codes */
+enum once_kind { ONCE_LOGIN, ONCE_REGISTER, ONCE_INVITATION, ONCE_RESET, ONCE_VERIFY };
+enum { ONCE_PAYLOAD_MAX = 1000 };
+struct once {
+    int64_t id, kind, account_id, created_at, expires_at;
+    char payload[ONCE_PAYLOAD_MAX + 1];
+};
+struct once_code {
+    char text[TOKEN_TEXT_LEN + 1];
+    uint8_t hash[TOKEN_HASH];
+};
+void once_make(const struct ident *i, struct once_code *ret);
+/* ERR_UNAUTHORIZED when it can be none. */
+int once_hash(const struct ident *i, struct str text, uint8_t ret[TOKEN_HASH], struct err *err);
+int once_tx_add(struct db_tx *tx, enum once_kind kind, const uint8_t hash[TOKEN_HASH], int64_t account_id, struct str payload,
+                int64_t life, struct err *err);
+int once_tx_find(struct db_tx *tx, enum once_kind kind, const uint8_t hash[TOKEN_HASH], struct once *ret, struct err *err); /* 1, 0 */
+int once_tx_use(struct db_tx *tx, int64_t id, struct err *err);                        /* 1; 0: somebody was first */
+int once_tx_payload(struct db_tx *tx, int64_t id, struct str payload, struct err *err);
+void once_map(const struct db_rows *row, void *once);
+#define ONCE_COLUMNS "id, kind, coalesce(account_id, 0), created_at, expires_at, payload"
+
+/* ---- factor.c */
+enum factor_kind { FACTOR_TOTP = 1, FACTOR_WEBAUTHN, FACTOR_RECOVERY };
+struct factor_row {
+    int64_t id, account_id, kind, state, counter, flags, created_at, used_at;
+    char name[101];
+    uint8_t lookup[WEBAUTHN_ID_MAX], data[WEBAUTHN_KEY_MAX + SEAL_OVERHEAD];
+    size_t lookup_n, data_n;
+};
+void factor_map(const struct db_rows *row, void *factor_row);
+#define FACTOR_COLUMNS "id, account_id, kind, state, name, lookup, data, counter, flags, created_at, used_at"
+int factor_tx_any(struct db_tx *tx, int64_t account_id, struct err *err); /* a good one that is no recovery code: 1, 0 */
+/* A TOTP factor's secret by a code; its step is used up. ERR_UNAUTHORIZED. */
+int factor_tx_totp(struct db_tx *tx, struct ident *i, const struct factor_row *f, struct str code, struct err *err);
+struct webauthn_site factor_site(const struct ident *i);
+void factor_handle(const struct ident *i, int64_t account_id, uint8_t ret[32]); /* WebAuthn's name of the user */
+int factor_ids(struct db_tx *tx, int64_t account_id, struct arena *a, struct str **ret, size_t *ret_n, struct err *err);
+/* Takes the ticket for a proof that is right. In *ret the account as it is. */
+int factor_prove(struct http_req *r, struct str ticket, const struct login_proof *proof, struct account *ret, struct err *err);
+int ident_seal_load(struct ident *i, struct err *err); /* makes keys/seal.keys at the first start */
+int factor_keys_rotate(struct ident *i, int64_t *ret_resealed, struct err *err);
+
+/* ---- login_api.c: the steps, to a principal with one reference */
+int login_password(struct http_req *r, struct str name, struct str password, struct principal **ret, struct err *err);
+int login_factor(struct http_req *r, struct str ticket, const struct login_proof *proof, struct principal **ret, struct err *err);
+int login_ticket(struct http_req *r, int64_t account_id, char ret_text[TOKEN_TEXT_LEN + 1], struct err *err);
+
+/* ---- session.c */
+/* An active user as if he had just logged in, but for auth_at. ERR_UNAUTHORIZED. */
+int principal_of_user(struct ident *i, struct str name, struct principal **ret, struct err *err);
+int account_tx_end_logins(struct db_tx *tx, int64_t account_id, struct err *err); /* sessions, and codes for it */
+
+/* ---- mail.c: a bounded queue in memory and one thread that sends */
+struct mailer;
+int mailer_new(struct mailer **ret, const struct net *net, const struct config *c, struct err *err); /* *ret NULL: mail is not set up */
+void mailer_free(struct mailer *m); /* what is in the queue is lost */
+void mailer_send(struct mailer *m, struct str to, const char *subject, const char *text); /* NULL-safe; never waits */
+int mailer_now(struct mailer *m, struct str to, const char *subject, const char *text, struct err *err);
+/* To the account's verified address. */
+void mail_account(struct ident *i, const struct account *a, const char *subject, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* A user's name and password, or any account's name and token. */
 int credential_password(struct ident *i, struct http_req *r, struct str user, struct str password,
                         struct principal **ret, struct err *err);

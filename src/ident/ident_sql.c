@@ -68,6 +68,8 @@ static void map_relation(const struct db_rows *row, void *out)
 
 bool org_takes(const struct account *org, const struct principal *p)
 {
+    if (org->need_mfa && !p->second_factor)
+        return false;
     if (p->credential_kind != CREDENTIAL_PERSONAL)
         return true;
     return org->personal_tokens &&

@@ -189,6 +189,7 @@ static int read_claims(const struct ident *i, const json_t *claims, bool registr
     p->expires = json_integer_value(json_object_get(claims, "exp")) * 1000000;
     p->epoch = json_integer_value(json_object_get(claims, "epoch"));
     p->credential_id = json_integer_value(json_object_get(claims, "cid"));
+    p->auth_at = json_integer_value(json_object_get(claims, "iat")) * 1000000;
     read_access(p, access);
     *ret = p;
     return 0;

@@ -54,17 +54,6 @@ static const struct rest_schema me = {
         {"email", REST_STRING, .required = true},
         {"token_id", REST_INT, .required = true, .nullable = true, .about = "the token that was shown, or that stands behind what was"},
         {0}}};
-static const struct rest_schema login = {
-    "Login", "Name and password, or name and token.", (const struct rest_field[]){
-        {"username", REST_STRING, .required = true, .max = NAME_MAX_BYTES},
-        {"password", REST_STRING, .required = true, .max = PASSWORD_MAX},
-        {0}}};
-static const struct rest_schema login_answer = {
-    "LoginToken", "A short token for the API.", (const struct rest_field[]){
-        {"token", REST_STRING, .required = true, .about = "Authorization: Bearer"},
-        {"expires_at", REST_TIME, .required = true},
-        {0}}};
-
 json_t *account_json(const struct account *a)
 {
     return json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o}", "name", a->name, "full_name", a->full_name, "email", a->email,
@@ -75,7 +64,6 @@ json_t *account_json(const struct account *a)
 static const char USERS[] = "SELECT " ACCOUNT_COLUMNS " FROM accounts a WHERE a.kind = 0 AND a.name > $1 ORDER BY a.name LIMIT $2";
 static const char SET_TEXTS[] = "UPDATE accounts SET full_name = $2, email = $3, updated_at = $4 WHERE id = $1";
 static const char SET_ROLE[] = "UPDATE accounts SET role = $2, state = $3, epoch = epoch + 1, updated_at = $4 WHERE id = $1";
-static const char SET_SEEN[] = "UPDATE accounts SET last_login_at = $2 WHERE id = $1";
 static const char SET_PASSWORD[] = "UPDATE accounts SET pw_hash = $2, epoch = epoch + 1, updated_at = $3 WHERE id = $1";
 static const char SET_REMOVED[] =
     "UPDATE accounts SET state = 1, pw_hash = '', email = '', epoch = epoch + 1, updated_at = $2 WHERE id = $1";
@@ -177,6 +165,8 @@ static int set_role(struct db_tx *tx, struct user_job *j, struct err *err)
         rc = account_tx_spare_admin(tx, &j->account, err);
     if (rc == 0 && s != ACCOUNT_ACTIVE)
         rc = credential_tx_end_all(tx, j->account.id, err);
+    if (rc == 0)
+        rc = account_tx_end_logins(tx, j->account.id, err);
     return rc < 0 ? rc : db_exec(tx, SET_ROLE, DB_ARGS(DB_I(j->account.id), DB_I(r), DB_I(s), DB_I(clock_now())), NULL, err);
 }
 
@@ -211,7 +201,7 @@ static int drop(struct db_tx *tx, struct change *ch, struct err *err)
         return err_set(err, ERR_EXISTS, "\"%s\" is the last owner of the organization \"%s\": make somebody else an owner first",
                        j->account.name, org);
     if (rc < 0 || (rc = member_tx_remove_all(tx, j->account.id, err)) < 0 ||
-        (rc = credential_tx_end_all(tx, j->account.id, err)) < 0)
+        (rc = credential_tx_end_all(tx, j->account.id, err)) < 0 || (rc = account_tx_end_logins(tx, j->account.id, err)) < 0)
         return rc;
     return db_exec(tx, SET_REMOVED, DB_ARGS(DB_I(j->account.id), DB_I(clock_now())), NULL, err);
 }
@@ -228,6 +218,8 @@ static int set_password(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct user_job *j = ch->arg;
     int rc = find(tx, j, err);
+    if (rc == 0)
+        rc = account_tx_end_logins(tx, j->account.id, err);
     return rc < 0 ? rc
                   : db_exec(tx, SET_PASSWORD, DB_ARGS(DB_I(j->account.id), DB_T(str_of(j->hash)), DB_I(clock_now())), NULL, err);
 }
@@ -304,58 +296,7 @@ static int me_password(struct rest_call *c, struct err *err)
     return password_run(c, str_of(p->name), err);
 }
 
-/* --- log in */
-
-struct seen {
-    int64_t id, at;
-};
-
-static int seen_write(struct db_tx *tx, void *arg, struct err *err)
-{
-    const struct seen *s = arg;
-    return db_exec(tx, SET_SEEN, DB_ARGS(DB_I(s->id), DB_I(s->at)), NULL, err);
-}
-
-int ident_login(struct http_req *r, struct str name, struct str password, int64_t life, struct buf *ret_token,
-                int64_t *ret_expires, struct err *err)
-{
-    struct ident *i = ident_of(r);
-    struct principal *p = NULL;
-    int64_t now = clock_now();
-    int rc = credential_password(i, r, name, password, &p, err);
-    if (rc < 0)
-        return rc == ERR_UNAUTHORIZED ? err_set(err, rc, "Incorrect authentication credentials") : rc;
-    struct seen seen = {p->user_id, now};
-    rc = p->credential_id != 0 ? 0 : db_write(i->db, seen_write, &seen, err);
-    if (rc < 0) {
-        shared_unref(&p->shared);
-        return rc;
-    }
-    token_make_api(i, p, now, life, ret_token);
-    *ret_expires = now + life;
-    r->log_user = str_dup(&r->arena, str_of(p->name));
-    shared_unref(&p->shared);
-    return 0;
-}
-
-static int login_run(struct rest_call *c, struct err *err)
-{
-    struct buf token;
-    int64_t expires;
-    buf_init(&token, 32 << 10);
-    int rc = ident_login(c->r, rest_text(c->body, "username"), rest_text(c->body, "password"), API_TOKEN_LIFE_US, &token, &expires, err);
-    if (rc == 0) {
-        http_add(c->r, "Cache-Control", STR_LIT("no-store"));
-        rc = rest_send(c, json_pack("{s:s%,s:o}", "token", token.p, token.n, "expires_at", rest_json_time(expires)));
-        secret_wipe(token.p, token.n);
-    }
-    buf_release(&token);
-    return rc;
-}
-
 const struct rest_route user_routes[] = {
-    {REST_ASK("/login", "login", RIGHT_PUBLIC), login_run, "Log in", "login", .body = &login, .answer = &login_answer,
-     .also = {401}},
     {REST_GET("/me", "me_get", RIGHT_SIGNED_IN), me_get, "Who am I", "login", .answer = &me},
     {REST_PATCH("/me", "me_update", RIGHT_OWN), me_patch_run, "Change the own account", "login", .body = &me_patch, .answer = &user},
     {REST_PUT("/me/password", "me_password", RIGHT_OWN), me_password, "Change the own password", "login",

@@ -17,6 +17,7 @@ static const struct rest_field problem_fields[] = {
     {"detail", REST_STRING, .required = true, .about = "what went wrong and what is allowed, for people"},
     {"code", REST_STRING, .required = true, .about = "for programs: not_found, fields, credential, ..."},
     {"instance", REST_STRING, .required = true, .about = "the request's id, as in X-Request-Id and the log"},
+    {"ticket", REST_STRING, .about = "with code second_factor_required: goes to /login/factor"},
     {"errors", REST_ARRAY, .schema = &problem_fault, .about = "with code fields: each wrong one"},
     {0}};
 static const struct rest_schema problem = {"Problem", "An error, RFC 9457.", problem_fields};

@@ -19,6 +19,10 @@ METHODS = ("get", "post", "put", "patch", "delete")
 # --- recipes: bodies and queries of the API's routes, filled with a tenant's ids
 BODIES = {
     ("POST", "/login"): {"username": "{user}", "password": "not the password"},
+    ("POST", "/login/factor"): {"ticket": "boc_none", "code": "123456"},
+    ("POST", "/login/factor/options"): {"ticket": "boc_none"},
+    ("POST", "/me/factors/{id}/confirm"): {"code": "123456"},
+    ("POST", "/me/factors/webauthn"): {"ticket": "boc_none", "credential": "{}"},
     ("POST", "/users"): {"name": "{new}", "password": "a-new-password-4711"},
     ("PATCH", "/users/{user}"): {"full_name": "x"},
     ("PUT", "/users/{user}/password"): {"password": "a-new-password-4711"},
@@ -47,12 +51,15 @@ QUERIES = {
     "/access/explain": "?who={user}&repository={namespace}/{repo}&action=pull",
 }
 # {id} means another thing below another path
-IDS = {"/orgs/{org}/tokens/{id}": "org_token", "/orgs/{org}/member-tokens/{id}": "member_token", "/tokens/{id}": "token"}
+IDS = {"/orgs/{org}/tokens/{id}": "org_token", "/orgs/{org}/member-tokens/{id}": "member_token", "/tokens/{id}": "token",
+       "/me/factors/{id}": "factor", "/me/sessions/{id}": "session"}
 # What the owner of an organization may not do in his own either: administrators do. And what is the same for everybody.
-NOT_A = re.compile(r"/me/password|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|/tokens/revoke|/audit(/export)?|/access/explain|/usage")
-EVERYBODYS = re.compile(r"/openapi\.json|/login|/me(/password)?|/tokens/revoke|/plans(/.*)?")
+NOT_A = re.compile(r"/me/.*|/login/.*|/keys/rotate|/users/\{user\}/factors|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|"
+                   r"/tokens/revoke|/audit(/export)?|/access/explain|/usage")
+EVERYBODYS = re.compile(r"/openapi\.json|/login(/factor(/options)?)?|/me(/password|/factors(/totp|/webauthn(/options)?)?|/recovery-codes|"
+                        r"/sessions)?|/keys/rotate|/tokens/revoke|/plans(/.*)?")
 PERSONAL = "/repositories/{namespace}/{repo}/collaborators"
-NAMES = ("user", "org", "team", "namespace", "repo", "account", "token", "org_token", "member_token", "tag")
+NAMES = ("user", "org", "team", "namespace", "repo", "account", "token", "org_token", "member_token", "tag", "factor", "session")
 
 
 def uuid(number):
@@ -79,7 +86,8 @@ class Tenant:
         worker_token = w.add_token("worker-of-%s" % letter, [(org + "/*", "write")])
         self.ids = dict(user="worker-of-%s" % letter, org=org, team="team-of-%s" % letter, namespace=org, repo="secret-of-%s" % letter,
                         account=org, token=w.add_token(user, [("*", "read")]).id, member_token=worker_token.id,
-                        org_token=w.add_token(user, [(org + "/*", "read")], org).id, plan="unlimited", tag="keep")
+                        org_token=w.add_token(user, [(org + "/*", "read")], org).id, plan="unlimited", tag="keep", session="4711",
+                        factor=str(world.must("POST", "me/factors/totp", {}, self.login)["id"]))
         self.ids.update({k: uuid(self.ids[t]) for k, t in (("pat", "token"), ("oat", "org_token"))})
         self.own_ids = dict(self.ids, namespace=user, account=user)
 

@@ -1,17 +1,13 @@
 """One process of tests/tools/factors for all tests: a JSON object a line in, one out."""
-import base64, json, os, subprocess
+import json, os, subprocess, sys
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BERTH = os.environ.get("BERTH_BIN", os.path.join(ROOT, "build-test", "berth"))
 
 
-def b64(data):
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def unb64(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
+from authenticator import b64, unb64  # noqa: E402,F401 (for the tests)
 
 
 class Crypt:

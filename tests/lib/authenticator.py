@@ -6,14 +6,21 @@
 client (dict), client_json (bytes), flags, count, id, cose (dict), cose_bytes, auth (bytes), attestation (dict),
 attestation_bytes, signed (bytes), signature, answer (dict), text (of the answer's JSON).
 """
-import hashlib, json, os, struct
+import base64, hashlib, json, os, struct
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from fido2 import cbor, cose
 from fido2.client import ClientData
 from fido2.ctap2 import AttestedCredentialData, AuthenticatorData
 
-from conftest import b64, unb64
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def unb64(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
 
 UP, UV, BE, BS, AT, ED = 1, 4, 8, 16, 64, 128
 RSA_KEY = rsa.generate_private_key(65537, 2048)  # one for the run: making them is slow

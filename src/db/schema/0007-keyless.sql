@@ -1,4 +1,4 @@
--- Migration 6: trust rules of keyless CI. What a rule gives is a row of credentials of kind 3.
+-- Migration 7: trust rules of keyless CI. What a rule gives is a row of credentials of kind 3.
 CREATE TABLE trust_rules (
     id @ID@,
     org_id BIGINT NOT NULL REFERENCES accounts(id),
