@@ -54,8 +54,10 @@ def test_a_name_of_255_bytes(admin):
 def test_reserved_first_parts(admin, first):
     for name in (first + "/x", first, "library/" + first):
         a = admin.post("/v2/%s/blobs/uploads/" % name)
-        assert a.status == 400 and a.code == "NAME_INVALID", a
-        assert "reserved" in a.message
+        if a.status in (404, 405):  # another dialect's path, whatever stands behind it
+            assert name.startswith(first) and a.code == "UNSUPPORTED", a
+            continue
+        assert a.status == 400 and a.code == "NAME_INVALID" and "reserved" in a.message, a
     assert admin.post("/v2/fine/%s/blobs/uploads/" % first).status == 202
     # nor by the other ways a name comes in
     a = admin.post("/v2/fine/x/blobs/uploads/?mount=sha256:%s&from=%s/x" % ("0" * 64, first))

@@ -450,14 +450,15 @@ def test_T49_no_common_password_opens_anything(new_hub):
 
 
 def test_T49_a_thousand_guesses(new_hub):
-    """Few are looked at, none opens; the administrator's right password at another address does."""
+    """Few are looked at, none opens; the administrator at his own address notices nothing."""
     h = new_hub(env={"BERTH_TRUSTED_PROXIES": "127.0.0.1", "BERTH_MAX_LOGINS_PER_ADDRESS": "10"})
     guesses = [word + tail for word in COMMON for tail in [""] + [str(n) for n in range(40)]][:1000]
     assert len(guesses) == 1000
     with h.connect() as c:
-        got = [c.request("GET", "/v2/", [("Authorization", basic("admin", g)), ("X-Forwarded-For", "203.0.113.9")]).status for g in guesses]
-        assert set(got) == {401, 429} and got.count(401) < 150, got.count(401)
         ask = [("Authorization", basic("admin", h.admin_password))]
+        assert c.request("GET", "/v2/", ask + [("X-Forwarded-For", "203.0.113.10")]).status == 200
+        got = [c.request("GET", "/v2/", [("Authorization", basic("admin", g)), ("X-Forwarded-For", "203.0.113.9")]).status for g in guesses]
+        assert set(got) == {401, 429} and got.count(401) <= 50, got.count(401)
         assert c.request("GET", "/v2/", ask + [("X-Forwarded-For", "203.0.113.10")]).status == 200
 
 

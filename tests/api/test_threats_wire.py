@@ -471,7 +471,8 @@ def test_T47_a_proxy_that_names_nobody_is_not_everybody(new_hub):
     h = new_hub(env={"BERTH_TRUSTED_PROXIES": "127.0.0.1", "BERTH_MAX_REQUESTS_PER_ADDRESS": "2", "BERTH_MAX_LOGINS_PER_ADDRESS": "2"})
     wrong = ("Authorization", basic("admin", "wrong-password"))
     with h.connect() as c:
-        assert {c.request("GET", "/v2/", [wrong]).status for _ in range(30)} == {401}
+        guesses = [("Authorization", basic("user-%d" % i, "wrong-password")) for i in range(30)]
+        assert {c.request("GET", "/v2/", [g]).status for g in guesses} == {401}
         assert c.request("GET", "/metrics").status == 401  # the proxy is this machine, its clients are not
         assert 429 in [c.request("GET", "/v2/", [wrong, ("X-Forwarded-For", "203.0.113.5")]).status for _ in range(12)]
         assert c.request("GET", "/v2/", [("X-Forwarded-For", "203.0.113.6")]).status == 401

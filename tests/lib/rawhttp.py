@@ -73,7 +73,7 @@ class Answer:
 
 
 def check_error(a):
-    """One of the three shapes of src/http/http.h: RFC 9457's, the Hub's, the specification's "Error Codes"."""
+    """One of the three shapes of src/http/http.h: RFC 9457's, the Hub's, the specification's "Error Codes"; or OAuth's (RFC 6749 5.2)."""
     doc = json.loads(a.body)
     if a.get("Content-Type") == "application/problem+json":
         assert {"type", "title", "status", "detail", "code", "instance"} <= set(doc), a
@@ -82,7 +82,7 @@ def check_error(a):
         assert re.fullmatch("[a-z_]+", doc["code"]), a
         return
     assert a.get("Content-Type") == "application/json", a
-    if set(doc) == {"detail", "message", "errinfo"} or set(doc) == {"fields", "text"}:
+    if set(doc) == {"detail", "message", "errinfo"} or set(doc) == {"fields", "text"} or set(doc) == {"error", "error_description"}:
         return
     assert set(doc) == {"errors"} and doc["errors"], a
     for e in doc["errors"]:
