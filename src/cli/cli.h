@@ -10,7 +10,7 @@
 
 /* Exit codes. FAILED also says that a check found problems; DENIED: not logged in, or not allowed. */
 enum { CLI_OK, CLI_FAILED, CLI_USAGE, CLI_NOT_FOUND, CLI_DENIED };
-enum { CLI_ARGS_MAX = 64, CLI_FLAGS_MAX = 8, CLI_OPERANDS_MAX = 4, CLI_COLUMNS_MAX = 16 };
+enum { CLI_ARGS_MAX = 64, CLI_FLAGS_MAX = 12, CLI_OPERANDS_MAX = 4, CLI_COLUMNS_MAX = 16 };
 
 struct cli_flag {
     const char *name, *help;
@@ -25,6 +25,7 @@ struct cli_flag {
  * "[/orgs/{--org}]" there when the flag is. Flags go into the body, or into the query of a GET. */
 struct cli_request {
     const char *method, *target;
+    /* Of GET, words become the query. */
     const char *body;    /* "name={USER} password=<twice archived=true": an operand, a line of standard input (asked
                           * for on a terminal, once or twice), a word. NULL: nothing but flags */
     const char *shows;   /* of a list: the columns; of what was made: the member to print */
@@ -95,7 +96,7 @@ void printer_fit(struct printer *p, const json_t *items);
 int printer_line(void *printer, const char *kind, json_t *body, struct err *err);
 void printer_end(struct printer *p);
 
-/* For people: what one member of an object says; all of them, a line each. */
+/* For people: what one member of an object says; all of them, a line each, those of objects in it as "bytes.used". */
 void print_member(const json_t *o, const char *name);
 void print_object(const json_t *o);
 

@@ -210,6 +210,15 @@ static int run_token_revoke(const struct cli_args *a)
     TAKES("account", "NAME", "Only the log of this user or organization"), TAKES("actor", "NAME", "Who did it"),      \
         TAKES("action", "ACTION", "repo.tag.push; or all of a kind: repo."), TAKES("object", "TEXT", "On what"),      \
         TAKES("from", "TIME", "At or after: 2027-01-31T00:00:00Z"), TAKES("to", "TIME", "Before")
+#define PLANS "/plans/{PLAN}"
+#define PLAN_FLAGS                                                                                                    \
+    TAKES("private-repos", "N", "Private repositories; -1 in a limit: any number"),                                   \
+        TAKES("collaborators", "N", "Collaborators on private repositories"),                                         \
+        TAKES("seats", "N", "Members of an organization, open invitations too"), TAKES("bytes", "N", "Bytes stored"), \
+        TAKES("builds", "N", "Builds at once"), TAKES("pulls", "N", "Pulls in a window"),                             \
+        TAKES("anonymous-pulls", "N", "Pulls in a window from an address without an account"),                        \
+        TAKES("pull-window", "N", "The window of pulls, in seconds"), TAKES("pushes", "N", "Pushes in a window"),     \
+        TAKES("push-window", "N", "The window of pushes, in seconds")
 #define OF_LOG TAKES("org", "ORG", "The log of this organization, for its owners")
 
 /* long because it is the table: a row a command. */
@@ -300,6 +309,11 @@ const struct cli_command cli_commands[] = {
      API {"PUT", REPOS "/collaborators/{USER}", "level={LEVEL}"}},
     {"repo unshare", "REPOSITORY USER", "Share it no longer", API {"DELETE", REPOS "/collaborators/{USER}"}},
 
+    {"tag list", "REPOSITORY", "List the tags of a repository",
+     API {"GET", REPOS "/tags", .shows = "name,digest,size,pushed_at", .open = true}},
+    {"tag show", "REPOSITORY TAG", "Show a tag", API {"GET", REPOS "/tags/{TAG}", .open = true}},
+    {"tag remove", "REPOSITORY TAG", "Remove a tag", API {"DELETE", REPOS "/tags/{TAG}"}},
+
     {"token add", "NAME", "Make a token; its text is printed, this once",
      "PATTERN is *, NAMESPACE/*, NAMESPACE/PREFIX* or NAMESPACE/NAME; SCOPE is public-read, read, write, delete or\n"
      "admin, each with those before it. A token never may more than its owner.",
@@ -318,6 +332,20 @@ const struct cli_command cli_commands[] = {
      "With --stdin, a leaked token by its text, whosever it is.",
      .flags = {SWITCH("stdin", "Read the token's text from standard input"), OF_ORG}, .run = run_token_revoke,
      .request = {.method = "DELETE", .target = TOKENS "/{ID}"}},
+
+    {"access explain", "WHO REPOSITORY ACTION", "Say whether somebody may do something, and why",
+     "WHO is a user or an organization, \"\" anybody. ACTION: pull, push, delete and those of docs/permissions.md.",
+     API {"GET", "/access/explain", "who={WHO} repository={REPOSITORY} action={ACTION}", .open = true}},
+    {"plan add", "PLAN", "Make a plan; what no option limits is unlimited", .flags = {PLAN_FLAGS}, API {"POST", "/plans", "name={PLAN}"}},
+    {"plan list", "", "List plans",
+     API {"GET", "/plans", .shows = "name,default,bytes,private_repos,collaborators,seats,pulls,anonymous_pulls,pushes"}},
+    {"plan show", "PLAN", "Show a plan; -1: unlimited", API {"GET", PLANS}},
+    {"plan set", "PLAN", "Change a plan", .flags = {PLAN_FLAGS}, API {"PATCH", PLANS}},
+    {"plan remove", "PLAN", "Remove a plan that nobody has", API {"DELETE", PLANS}},
+    {"plan default", "PLAN", "Make a plan that of accounts that have none", API {"PUT", PLANS "/default"}},
+    {"plan give", "ACCOUNT PLAN", "Give a user or an organization a plan", API {"PUT", "/accounts/{ACCOUNT}/plan", "plan={PLAN}"}},
+    {"usage show", "ACCOUNT", "Show what a user or an organization uses of its plan, and why it is limited", API {"GET", "/usage/{ACCOUNT}"}},
+    {"usage export", "", "Write what all accounts use to standard output, as CSV", API {"GET", "/usage", "format=csv", .raw = true}},
 
     {"audit list", "", "Search the audit log, newest first", .flags = {LOG_FILTER, OF_LOG},
      API {"GET", "[/orgs/{--org}]/audit", .shows = "at,actor,action,object,address,result,count"}},

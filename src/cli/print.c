@@ -142,19 +142,25 @@ void print_member(const json_t *o, const char *name)
     printf("%s\n", text);
 }
 
-void print_object(const json_t *o)
+static void print_members(const json_t *o, const char *of)
 {
     const char *key;
     json_t *v;
     char text[1024], name[64];
     json_object_foreach((json_t *)(uintptr_t)o, key, v)
     {
-        value_text(v, text, sizeof text);
-        text_copy(name, sizeof name, str_of(key));
+        snprintf(name, sizeof name, "%.30s%s%.30s", of, of[0] ? "." : "", key);
         tame(name);
-        printf("%-20s %s\n", name, text);
+        if (json_is_object(v) && !of[0]) {
+            print_members(v, key);
+            continue;
+        }
+        value_text(v, text, sizeof text);
+        printf("%-22s %s\n", name, text);
     }
 }
+
+void print_object(const json_t *o) { print_members(o, ""); }
 
 static int width_of(const struct printer *p, size_t i, struct str column)
 {
