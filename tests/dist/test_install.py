@@ -125,7 +125,7 @@ def test_the_filter_lets_through_what_the_server_does(make_hub, tmp_path):
 # --- completions
 def test_bash_completes(dest):
     script = ('source "$1"; complete -p berth; go() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _berth; echo "${COMPREPLY[*]}"; }\n'
-              "go berth us; go berth user ''; go berth user add --a; go berth gc --d; go berth serve --log_level ''; go berth completion z;"
+              "go berth use; go berth user ''; go berth user add --a; go berth gc --d; go berth serve --log_level ''; go berth completion z;"
               "go berth help ba; go berth user set x --role ''; go berth token add x --host h --ex; go berth ''")
     out = run("bash", "--norc", "-c", script, "-", dest + "/usr/share/bash-completion/completions/berth").splitlines()
     assert out[0] == "complete -F _berth berth"
@@ -158,13 +158,13 @@ def typed(argv, setup, keys, expect):
 
 
 def test_bash_completes_at_the_keyboard(dest):
-    typed(["bash", "--norc", "-i"], "source %s/usr/share/bash-completion/completions/berth" % dest, "berth us\tad\t--ad\t", r"berth user add --admin ")
+    typed(["bash", "--norc", "-i"], "source %s/usr/share/bash-completion/completions/berth" % dest, "berth use\tad\t--ad\t", r"berth user add --admin ")
 
 
 def test_zsh_completes_at_the_keyboard(dest):
     run("zsh", "-n", dest + "/usr/share/zsh/site-functions/_berth")
     typed(["zsh", "-f", "-i"], "fpath=(%s/usr/share/zsh/site-functions $fpath); autoload -U compinit; compinit -u -D" % dest,
-          "berth us\tad\t--ad\t", r"(?s)berth .*ser .*add.*admin")
+          "berth use\tad\t--ad\t", r"(?s)berth .*ser .*add.*admin")
 
 
 def test_zsh_offers_words_and_values(dest):
