@@ -118,10 +118,10 @@ json_t *file_json(const char *path, struct err *err)
     return v;
 }
 
-/* "acme/" "*:write" by "PATTERN:SCOPE": {"pattern": ..., "scope": ...}; parted at the last colon. */
+/* "acme/" "*:write" by "PATTERN:SCOPE": {"pattern": ..., "scope": ...}; parted at the first colon. */
 static json_t *pair_json(const char *form, const char *value, const char *flag, struct err *err)
 {
-    const char *colon = strrchr(value, ':'), *middle = strchr(form, ':');
+    const char *colon = strchr(value, ':'), *middle = strchr(form, ':');
     if (!colon) {
         err_set(err, ERR_USAGE, "--%s takes %s, not \"%s\"", flag, form, value);
         return NULL;

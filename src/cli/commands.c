@@ -219,6 +219,14 @@ static int run_token_revoke(const struct cli_args *a)
         TAKES("anonymous-pulls", "N", "Pulls in a window from an address without an account"),                        \
         TAKES("pull-window", "N", "The window of pulls, in seconds"), TAKES("pushes", "N", "Pushes in a window"),     \
         TAKES("push-window", "N", "The window of pushes, in seconds")
+#define TRUST ORGS "/trust-rules"
+#define TRUST_FLAGS                                                                                                   \
+    TAKES("issuer", "URL", "Who made the token: its iss, to the letter"),                                             \
+        TAKES("audience", "TEXT", "For whom: one of its aud (default: this hub's URL, a slash, the organization)"),   \
+        {"claim", "What a claim must be; may be repeated", "CLAIM:PATTERN", "claims[]"},                              \
+        {"bound", "Where the short token may do what; may be repeated", "PATTERN:SCOPE", "bounds[]"},                 \
+        TAKES("life-seconds", "N", "Of the short token (default: 900)"),                                              \
+        TAKES("jwks", "FILE", "The issuer's keys, when this hub cannot ask it")
 #define OF_LOG TAKES("org", "ORG", "The log of this organization, for its owners")
 
 /* long because it is the table: a row a command. */
@@ -332,6 +340,15 @@ const struct cli_command cli_commands[] = {
      "With --stdin, a leaked token by its text, whosever it is.",
      .flags = {SWITCH("stdin", "Read the token's text from standard input"), OF_ORG}, .run = run_token_revoke,
      .request = {.method = "DELETE", .target = TOKENS "/{ID}"}},
+
+    {"trust add", "ORG RULE", "Make a trust rule: whose tokens become short ones of the organization, without a secret",
+     "A token of the issuer's fits when every CLAIM has the PATTERN given, in which * stands for any characters but\n"
+     "/ and :. SCOPE and its PATTERN are those of `berth token add`.",
+     .flags = {TRUST_FLAGS}, API {"POST", TRUST, "name={RULE}"}},
+    {"trust list", "ORG", "List the trust rules of an organization", API {"GET", TRUST, .shows = "id,name,issuer,claims,bounds"}},
+    {"trust show", "ORG ID", "Show a trust rule", API {"GET", TRUST "/{ID}"}},
+    {"trust set", "ORG ID", "Change a trust rule; tokens that it gave end", .flags = {TRUST_FLAGS}, API {"PATCH", TRUST "/{ID}"}},
+    {"trust remove", "ORG ID", "Remove a trust rule; tokens that it gave end", API {"DELETE", TRUST "/{ID}"}},
 
     {"access explain", "WHO REPOSITORY ACTION", "Say whether somebody may do something, and why",
      "WHO is a user or an organization, \"\" anybody. ACTION: pull, push, delete and those of docs/permissions.md.",

@@ -118,6 +118,14 @@ def story(do, show):
     do("plan", "give", "acme", "large")
     do("plan", "remove", "small")
     assert "small" not in [p["name"] for p in show("plan", "list")]
+    do("trust", "add", "acme", "github", "--issuer", "https://token.actions.githubusercontent.com", "--bound", "acme/deep/*:write",
+       "--claim", "sub:repo:acme/app:ref:refs/heads/main", "--claim", "actor:*", "--life-seconds", "600")
+    rule, = show("trust", "list", "acme")
+    assert rule["claims"][0] == {"claim": "sub", "pattern": "repo:acme/app:ref:refs/heads/main"} and len(rule["claims"]) == 2, rule
+    do("trust", "set", "acme", str(rule["id"]), "--life-seconds", "300")
+    assert show("trust", "show", "acme", str(rule["id"]))["life_seconds"] == 300
+    do("trust", "remove", "acme", str(rule["id"]))
+    assert show("trust", "list", "acme") == []
     why = show("access", "explain", "dora", "acme/deep/app", "push")
     assert (why["allowed"], why["level"]) == (False, "read"), why
     assert show("access", "explain", "", "acme/deep/app", "pull")["allowed"]
@@ -247,6 +255,7 @@ def test_exit_codes(far):
                              (2, ["token", "add", "x", "--expires-in-days", "soon"], "takes a number"),
                              (2, ["token", "add", "x", "--bound", "*"], "PATTERN:SCOPE"), (2, ["token", "revoke"], "either ID or --stdin"),
                              (2, ["token", "revoke", "1", "--stdin"], "either"), (2, ["repo", "set", "a/b", "--full-description", "/none"], "/none"),
+                             (1, ["audit", "export", "--from", "x"], "RFC 3339"),
                              (2, ["user", "list", "--login"], "--host"), (4, ["token", "add", "x"], "")):
         answer = done(on(h, *args), code)
         assert answer.err.startswith("berth: ") and said in answer.err and answer.out == "", answer
