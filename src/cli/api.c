@@ -330,6 +330,12 @@ int api_problem(int status, const json_t *body)
     return status == 404 ? CLI_NOT_FOUND : status == 401 || status == 403 ? CLI_DENIED : CLI_FAILED;
 }
 
+static int misused(const char *text)
+{
+    print_error(text);
+    return CLI_USAGE;
+}
+
 static int failed(const struct err *err)
 {
     print_error(err->text);
@@ -339,7 +345,7 @@ static int failed(const struct err *err)
 int api_login(struct remote *r, const char *user, struct str password)
 {
     struct err err = {0};
-    int status;
+    int status = 0;
     json_t *answer = NULL, *body = json_pack("{s:s,s:s%}", "username", user, "password", password.p ? password.p : "", password.n);
     if (!body)
         return print_error("name and password must be UTF-8 text");
@@ -348,7 +354,7 @@ int api_login(struct remote *r, const char *user, struct str password)
     if (rc < 0)
         rc = failed(&err);
     else if (status != 200 || !token)
-        rc = status == 401 ? (print_error("wrong name or password"), CLI_DENIED) : api_problem(status, answer);
+        rc = api_problem(status, answer);
     else
         remote_bearer(r, str_of(token));
     json_decref(body);
@@ -454,17 +460,16 @@ int api_run(const struct cli_args *a, const struct cli_request *q)
     make_target(&target, a, q->target);
     int rc = CLI_OK;
     if (make_body(body, a, q, &err) < 0)
-        rc = err.code == ERR_USAGE ? (print_error(err.text), CLI_USAGE) : failed(&err);
+        rc = err.code == ERR_USAGE ? misused(err.text) : failed(&err);
     if (rc == CLI_OK && strcmp(q->method, "PATCH") == 0 && json_object_size(body) == 0) {
-        print_error("nothing to change: give an option, see --help");
-        rc = CLI_USAGE;
+        rc = misused("nothing to change: give an option, see --help");
     }
     if (rc == CLI_OK && !host)
         rc = load_config(a, &x.config);
     else if (rc == CLI_OK && remote_open(&x.remote, host, a->ca, q->open, &err) < 0)
         rc = failed(&err);
     if (rc == CLI_OK && a->login)
-        rc = x.remote ? log_in(&x) : (print_error("--login is for --host"), CLI_USAGE);
+        rc = x.remote ? log_in(&x) : misused("--login is for --host");
     char sep = '?';
     for (void *at = get ? json_object_iter(body) : NULL; at; at = json_object_iter_next(body, at))
         add_query(&target, &sep, json_object_iter_key(at), json_object_iter_value(at));

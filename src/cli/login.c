@@ -39,7 +39,7 @@ static bool is_loopback(const struct net_url *u)
 
 static int try_url(struct login *l, const char *scheme, struct err *err)
 {
-    int status;
+    int status = 0;
     json_t *answer = NULL;
     snprintf(l->url, sizeof l->url, "%s://%s", scheme, l->host);
     remote_close(take(&l->remote));
@@ -89,7 +89,7 @@ static int ask_user(struct login *l, struct err *err)
 static int take_token(struct login *l, struct str token)
 {
     struct err err = {0};
-    int status, rc = CLI_OK;
+    int status = 0, rc = CLI_OK;
     json_t *me = NULL;
     remote_bearer(l->remote, token);
     if (remote_send(l->remote, "GET", "/api/v1/me", NULL, -1, &status, &me, &err) < 0)
@@ -110,7 +110,7 @@ static int make_token(struct login *l, struct str password)
 {
     struct err err = {0};
     char machine[128] = "", name[200];
-    int status;
+    int status = 0;
     json_t *made = NULL;
     const char *scope = args_value(l->args, "scope");
     if (l->user[0] == '\0') {
@@ -141,7 +141,7 @@ static int make_token(struct login *l, struct str password)
 static int revoke_token(struct remote *r, const json_t *entry, struct err *err)
 {
     const char *token = json_string_value(json_object_get(entry, "token"));
-    int status, rc = 0;
+    int status = 0, rc = 0;
     json_t *answer = NULL;
     if (!token || !is_token(str_of(token)))
         return 0;
