@@ -226,6 +226,19 @@ def test_members_tokens(make_hub, tmp_path):
     assert done(far.ask("whoami"), 4).err.startswith("berth: ")
 
 
+def test_without_tls_only_localhost_is_spoken_to(make_hub, tmp_path):
+    h = make_hub()
+    h.add_user("alice", PASSWORD)
+    far = Far(tmp_path, h)
+    name = "hub.localhost:%d" % h.port  # leads here, but is no name of this machine
+    done(far("login", name, "--user", "alice", stdin=PASSWORD + "\n"), 1)
+    assert not os.path.exists(far.file()) and not [r for r in h.log() if r.get("path") == "/api/v1/login"]
+    done(far("login", name, "--user", "alice", "--insecure", stdin=PASSWORD + "\n"))
+    assert far("whoami", "--host", name).code == 0
+    for text in ("http://" + name, "HTTPS://" + name.upper() + "/x"):
+        assert far("whoami", "--host", text).code == 0
+
+
 def test_lists_follow_next(make_hub):
     h = make_hub()
     h.stop()
