@@ -101,6 +101,11 @@ static void problem(struct buf *b, const struct http_req *r, const struct err *e
 
 static void hub(struct buf *b, const struct http_req *r, const struct err *err)
 {
+    if (err->code == ERR_TOOMANYREQUESTS) {
+        member(b, "detail", "Rate limit exceeded");
+        buf_cstr(b, ",\"error\":false}\n");
+        return;
+    }
     if (r->faults == NULL) {
         member(b, "detail", err->text);
         member(b, "message", err->text);

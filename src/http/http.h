@@ -35,7 +35,7 @@ enum http_dialect {
     HTTP_OCI,     /* {"errors":[{"code","message","detail"}]}; distribution-spec "Error Codes" */
     HTTP_PROBLEM, /* application/problem+json, RFC 9457: type, title, status, detail, code, instance (the
                    * request's id), errors:[{field, message}] */
-    HTTP_HUB      /* {"detail","message","errinfo"}; wrong fields: {"fields":{name:[message]},"text"} */
+    HTTP_HUB      /* {"detail","message","errinfo"}; wrong fields: {"fields":{name:[message]},"text"}; 429: {"detail","error"} */
 };
 
 struct http_req;

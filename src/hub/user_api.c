@@ -90,11 +90,12 @@ static int self_get(struct rest_call *c, struct err *err)
     return rc < 0 ? rc : rest_send(c, hub_user_json(&j.account, true));
 }
 
+/* Those that he is in: administrators and auditors may read all others, too. */
 static int org_add(void *arg, const struct account *org, int64_t role)
 {
     struct hub_page *p = arg;
     char uuid[HUB_UUID];
-    if (!hub_page_takes(p))
+    if ((role == MEMBER_NONE && req_principal(p->c->r)->kind == WHO_USER) || !hub_page_takes(p))
         return 0;
     hub_uuid(org->id, uuid);
     hub_page_add(p, json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:s}", "id", (json_int_t)org->id, "uuid", uuid, "orgname",
