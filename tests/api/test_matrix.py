@@ -145,13 +145,14 @@ def test_policies_of_an_organization(world, wrong):
     for visibility in ("public", "private"):
         world.add_repository("strict/" + visibility, Repository(visibility))
         world.known["strict/" + visibility] = world.state("strict/" + visibility)
+    few = [p for p in PROBES if p.action in ("pull", "read-settings", "push", "change-settings")]
     who = [world.add_token(user, bounds, None, days) for user in ("owner", "editor", "member") for days in (0, 30, 61)]
     who += [world.add_token("owner", bounds, "strict", 90), world.logins["owner"], world.logins["member"]]
     for policy in ({}, {"token_max_days": 60}, {"personal_tokens": False}, {"token_max_days": 0}, {"personal_tokens": True}):
         if policy:
             world.set_policy("strict", **policy)
         for i, (caller, name) in enumerate(itertools.product(who, ("strict/public", "strict/private"))):
-            judge(world, caller, i % 4 < 2 and caller.cred.kind == "token", name, PROBES, world.known, wrong)
+            judge(world, caller, i % 4 < 2 and caller.cred.kind == "token", name, few, world.known, wrong)
         for caller, e in itertools.product(who, ERRANDS):
             if e.action in ("read-org", "read-members", "change-org", "change-members", "create-repository"):
                 run_errand(world, e, caller, True, "strict", wrong)
