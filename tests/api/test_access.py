@@ -12,7 +12,7 @@ ENV = {"BERTH_MAX_LOGINS_PER_ADDRESS": "0", "BERTH_MIN_FREE": "0"}
 # The model's action for each right on a repository that can be asked about
 ACTIONS = {"pull": "pull", "read": "read-settings", "push": "push", "delete": "delete-content", "settings": "unarchive",
            "remove": "delete-repository", "grants.read": "read-grants", "grants": "change-grants"}
-PEOPLE = ("boss", "editor", "member", "reader", "stranger", "audrey", "mine", "friend")
+PEOPLE = ("boss", "editor", "member", "reader", "leader", "stranger", "audrey", "mine", "friend")
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +23,14 @@ def world(db):
             w.add_user(name, "auditor" if name == "audrey" else "none")
         w.add_org("acme", "boss")
         w.add_org("globex", "stranger")
-        for name in ("editor", "member", "reader"):
+        for name in ("editor", "member", "reader", "leader"):
             w.set_member("acme", name, "editor" if name == "editor" else "member")
-        w.add_team("acme", "readers")
-        w.set_team_member("acme", "readers", "reader")
+        for team, name in (("readers", "reader"), ("leaders", "leader")):
+            w.add_team("acme", team)
+            w.set_team_member("acme", team, name)
         for visibility, archived in itertools.product(("public", "private"), (False, True)):
             tail = visibility + ("-archived" if archived else "")
-            w.add_repository("acme/" + tail, Repository(visibility, archived, teams={"readers": "read"}))
+            w.add_repository("acme/" + tail, Repository(visibility, archived, teams={"readers": "read", "leaders": "admin"}))
             w.add_repository("mine/" + tail, Repository(visibility, archived, collaborators={"friend": "write"}))
         yield w
         w.close()
@@ -84,6 +85,7 @@ def test_who_may_ask(world):
             a = explain(world, about, "%s/%s" % (space, repo), "push", world.logins[caller])
             seen = repo == "public" or world.model.decide(world.facts, world.logins[caller].cred, space + "/private", "pull") == "allowed"
             assert a.status == (200 if space in may.get(caller, ()) else 403 if seen else 404), (caller, space, repo, a)
+    assert explain(world, "member", "acme/private", "push", world.add_token("boss", [("acme/*", "admin")], "acme")).status == 200
     assert explain(world, "member", "acme/public", "pull", world.anonymous).status == 401
     assert explain(world, "", "acme/private", "pull", world.logins["stranger"]).json()["answer"] == "hidden"
 

@@ -11,7 +11,7 @@ from rights import SCOPES, Repository
 from rightsworld import KEEP, PROBES, Caller, Differences, World, api_path
 
 ENV = {"BERTH_MAX_LOGINS_PER_ADDRESS": "0", "BERTH_MIN_FREE": "0"}
-STEPS = int(os.environ.get("RIGHTS_STEPS", "150"))
+STEPS = int(os.environ.get("RIGHTS_STEPS", "100"))
 USERS = ("ann", "ben", "cid", "dot", "eve")
 TEAMS, LEVELS = ("t1", "t2"), ("read", "write", "admin", None)
 # What can be probed without harm: reads, a push of what is there already, and settings set to what they are
