@@ -234,7 +234,7 @@ int team_member_tx_drop(struct db_tx *tx, int64_t team_id, int64_t user_id, stru
 int team_tx_find(struct db_tx *tx, int64_t org_id, struct str name, struct team_row *ret, struct err *err); /* 1, 0 */
 int member_tx_set(struct db_tx *tx, int64_t org_id, int64_t user_id, enum member_role role, const char *source, struct err *err);
 
-/* ---- usage.c: after a change, before its commit; ERR_QUOTA */
+/* ---- usage_sql.c: after a change, before its commit; ERR_QUOTA */
 int usage_tx_private(struct db_tx *tx, const struct account *owner, int64_t n, struct err *err); /* n private repositories more */
 int usage_tx_seats(struct db_tx *tx, int64_t org_id, struct err *err);
 int usage_tx_collaborators(struct db_tx *tx, int64_t account_id, struct err *err); /* of the account's private repositories */

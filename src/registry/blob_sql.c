@@ -19,6 +19,8 @@ static const char BLOB_UNLINK[] = "DELETE FROM repo_blobs WHERE repo_id = $1 AND
 static const char BLOB_VERIFIED[] = "UPDATE blobs SET verified_at = $2, ino = $3, ctime = $4 "
                                     "WHERE digest = $1 AND state = 0 AND size = $5";
 static const char BLOB_QUARANTINE[] = "UPDATE blobs SET state = 1 WHERE digest = $1 AND state = 0";
+static const char HOLDER[] = "SELECT n.owner_id, a.plan_id FROM repos r JOIN namespaces n ON n.id = r.namespace_id "
+                             "LEFT JOIN accounts a ON a.id = n.owner_id WHERE r.id = $1";
 /* Rights that SQL can see narrow the list; ident decides on each row. */
 static const char BLOB_HOLDERS[] =
     "SELECT r.name FROM (SELECT repo_id FROM repo_blobs WHERE digest = $1 ORDER BY repo_id LIMIT $4) l "
@@ -54,6 +56,20 @@ int blob_tx_upsert(struct db_tx *tx, const struct digest *d, const struct blob_s
                    DB_ARGS(DB_B(key_str(d, key)), DB_I(st->size), DB_I(clock_now()), DB_I(st->ino),
                            DB_I(st->ctime_ns)),
                    NULL, err);
+}
+
+static void map_holder(const struct db_rows *row, void *out)
+{
+    struct holder *h = out;
+    h->account = db_is_null(row, 0) ? 0 : db_int(row, 0);
+    h->plan = db_is_null(row, 1) ? 0 : db_int(row, 1);
+}
+
+int holder_tx_find(struct db_tx *tx, int64_t repo_id, struct holder *ret, struct err *err)
+{
+    *ret = (struct holder){0, 0};
+    int rc = db_one(tx, HOLDER, DB_ARGS(DB_I(repo_id)), map_holder, ret, err);
+    return rc < 0 ? rc : 0;
 }
 
 struct links {

@@ -4,33 +4,11 @@
 #include "policy/quota.h"
 #include "registry/upload.h"
 
-static const char HOLDER[] = "SELECT n.owner_id, a.plan_id FROM repos r JOIN namespaces n ON n.id = r.namespace_id "
-                             "LEFT JOIN accounts a ON a.id = n.owner_id WHERE r.id = $1";
-
-struct holder {
-    int64_t account, plan;
-};
-
-static void map_holder(const struct db_rows *row, void *out)
-{
-    struct holder *h = out;
-    h->account = db_is_null(row, 0) ? 0 : db_int(row, 0);
-    h->plan = db_is_null(row, 1) ? 0 : db_int(row, 1);
-}
-
-/* account 0: nobody's. */
-static int find(struct db_tx *tx, int64_t repo_id, struct holder *ret, struct err *err)
-{
-    *ret = (struct holder){0, 0};
-    int rc = db_one(tx, HOLDER, DB_ARGS(DB_I(repo_id)), map_holder, ret, err);
-    return rc < 0 ? rc : 0;
-}
-
 int charge_tx_link(struct db_tx *tx, int64_t repo_id, const struct digest *d, int64_t size, struct err *err)
 {
     struct holder h;
     struct plan plan;
-    int rc = find(tx, repo_id, &h, err);
+    int rc = holder_tx_find(tx, repo_id, &h, err);
     if (rc < 0 || h.account == 0 || (rc = policy_tx_plan(tx, h.plan, &plan, err)) < 0)
         return rc;
     return quota_tx_link(tx, h.account, &plan.limits, d, size, NULL, err);
@@ -39,7 +17,7 @@ int charge_tx_link(struct db_tx *tx, int64_t repo_id, const struct digest *d, in
 int charge_tx_unlink(struct db_tx *tx, int64_t repo_id, const struct digest *d, struct err *err)
 {
     struct holder h;
-    int rc = find(tx, repo_id, &h, err);
+    int rc = holder_tx_find(tx, repo_id, &h, err);
     if (rc < 0 || h.account == 0)
         return rc;
     rc = quota_tx_unlink(tx, h.account, d, err);

@@ -1,6 +1,6 @@
 /* Private: the check of everything against everything. fsck.c runs it and reports; fsck_files.c
- * looks at blobs, files and uploads, fsck_rows.c at manifests, tags and links, fsck_usage.c at what
- * accounts are charged with; fsck_sql.c has the statements.
+ * looks at blobs, files and uploads, fsck_rows.c at manifests, tags, links and
+ * what accounts are charged with; fsck_sql.c has the statements.
  *
  * It may run beside pushes and the collector: what one snapshot of the database says is consistent
  * by itself; what compares rows with files is looked at again under the digest's lock, or with the
@@ -38,7 +38,7 @@ int fsck_uploads(struct fsck *f, struct err *err);
 int fsck_manifests(struct fsck *f, struct err *err);
 int fsck_tags(struct fsck *f, struct err *err);
 int fsck_links(struct fsck *f, struct err *err);
-int fsck_usage(struct fsck *f, struct err *err); /* fsck_usage.c */
+int fsck_usage(struct fsck *f, struct err *err);
 /* Hashes the file and, when it is right, makes the blob's row good (also a missing row): 1 good
  * now, 0 the file is wrong or missing. */
 int fsck_adopt_blob(struct registry *g, const struct digest *d, struct err *err);
@@ -87,6 +87,9 @@ int fsck_tx_links(struct db_tx *tx, const struct fsck_link *after, struct fsck_l
                   size_t *ret_n, struct err *err);
 /* Drops a link that has no blob's row. */
 int fsck_tx_drop_link(struct db_tx *tx, const struct fsck_link *l, struct err *err);
+/* What is charged and not held, held and not charged, or summed up wrongly; and makes it right. */
+int fsck_tx_usage(struct db_tx *tx, int64_t *ret_wrong, struct err *err);
+int fsck_tx_fix_usage(struct db_tx *tx, struct err *err);
 struct fsck_upload {
     char id[UPLOAD_ID_LEN + 1], name[NAME_MAX_BYTES + 1];
     int64_t user_id, size;

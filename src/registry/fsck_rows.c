@@ -289,3 +289,29 @@ int fsck_links(struct fsck *f, struct err *err)
     } while (rc == 0 && q->n == FSCK_PAGE);
     return rc;
 }
+
+/* ---- usage ---- */
+static int usage_read(struct db_tx *tx, void *arg, struct err *err)
+{
+    return fsck_tx_usage(tx, arg, err);
+}
+
+static int usage_write(struct db_tx *tx, void *arg, struct err *err)
+{
+    (void)arg;
+    return fsck_tx_fix_usage(tx, err);
+}
+
+/* Reads every link, so only in a full run. */
+int fsck_usage(struct fsck *f, struct err *err)
+{
+    int64_t wrong = 0;
+    if (!f->full)
+        return 0;
+    fsck_begin(f, "usage");
+    int rc = db_read(f->g->db, usage_read, &wrong, err);
+    if (rc == 0 && wrong > 0 && f->repair)
+        rc = db_write(f->g->db, usage_write, NULL, err);
+    struct finding x = {.code = "usage", .text = "what accounts are charged with is not what they hold", .repaired = f->repair};
+    return rc < 0 ? rc : wrong > 0 ? fsck_say(f, &x, err) : fsck_progress(f, err);
+}

@@ -1,6 +1,8 @@
 /* Statements of fsck. */
 #include "registry/fsck.h"
 
+#include "policy/quota.h"
+
 #define FLAG(condition) "CAST(CASE WHEN " condition " THEN 1 ELSE 0 END AS BIGINT)"
 static const char BLOBS[] =
     "SELECT b.digest, b.size, b.state, " FLAG("EXISTS (SELECT 1 FROM repo_blobs l WHERE l.digest = "
@@ -222,4 +224,53 @@ int fsck_tx_uploads(struct db_tx *tx, const char *after, struct fsck_upload *row
     auto_rows struct db_rows *cursor = NULL;
     int rc = db_query(tx, UPLOADS, DB_ARGS(DB_T(str_of(after)), DB_I(FSCK_PAGE)), &cursor, err);
     return rc < 0 ? rc : read_page(cursor, map_upload, rows, sizeof *rows, ret_n, err);
+}
+
+/* ---- what accounts are charged with, against what their repositories hold ---- */
+#define HELD                                                                                              \
+    "SELECT n.owner_id, o.digest, max(o.size), count(*) FROM "                                            \
+    "(SELECT l.repo_id, l.digest, b.size FROM repo_blobs l JOIN blobs b ON b.digest = l.digest "          \
+    "UNION ALL SELECT repo_id, digest, size FROM manifests) o "                                           \
+    "JOIN repos r ON r.id = o.repo_id JOIN namespaces n ON n.id = r.namespace_id "                        \
+    "WHERE n.owner_id IS NOT NULL GROUP BY n.owner_id, o.digest"
+#define CHARGED "SELECT account_id, digest, size, links FROM account_blobs"
+static const char UNCHARGED[] = "SELECT count(*) FROM (" HELD " EXCEPT " CHARGED ") x";
+static const char NOT_HELD[] = "SELECT count(*) FROM (" CHARGED " EXCEPT " HELD ") x";
+/* Deleted repositories wait under names below '!~'. */
+#define PRIVATE_REPOS                                                                                     \
+    "SELECT n.owner_id AS account_id, count(*) AS n FROM repos r JOIN namespaces n ON n.id = r.namespace_id " \
+    "WHERE r.public = 0 AND r.name > '!~' AND n.owner_id IS NOT NULL GROUP BY n.owner_id"
+static const char REPOS_WRONG[] =
+    "SELECT count(*) FROM (SELECT account_id, n FROM (" PRIVATE_REPOS ") p EXCEPT SELECT account_id, used FROM usage WHERE kind = 2) x";
+static const char REPOS_GONE[] = "SELECT count(*) FROM usage u WHERE u.kind = 2 AND u.used > 0 AND NOT EXISTS "
+                                 "(SELECT 1 FROM (" PRIVATE_REPOS ") p WHERE p.account_id = u.account_id)";
+static const char *const counts[] = {UNCHARGED, NOT_HELD, REPOS_WRONG, REPOS_GONE};
+static const char *const repairs[] = {
+    "DELETE FROM account_blobs", "INSERT INTO account_blobs (account_id, digest, size, links) " HELD,
+    "UPDATE usage SET used = 0 WHERE kind = 2",
+    "INSERT INTO usage (account_id, kind, used, reserved, warned) SELECT account_id, 2, n, 0, 0 FROM (" PRIVATE_REPOS
+    ") p WHERE true ON CONFLICT (account_id, kind) DO UPDATE SET used = excluded.used"};
+
+static void map_int(const struct db_rows *row, void *out)
+{
+    *(int64_t *)out = db_int(row, 0);
+}
+
+int fsck_tx_usage(struct db_tx *tx, int64_t *ret_wrong, struct err *err)
+{
+    int64_t n = 0;
+    int rc = quota_tx_wrong(tx, ret_wrong, err);
+    for (size_t i = 0; rc >= 0 && i < ARRAY_LEN(counts); i++) {
+        rc = db_one(tx, counts[i], DB_NO_ARGS, map_int, &n, err);
+        *ret_wrong += n;
+    }
+    return rc < 0 ? rc : 0;
+}
+
+int fsck_tx_fix_usage(struct db_tx *tx, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(repairs); i++)
+        rc = db_exec(tx, repairs[i], DB_NO_ARGS, NULL, err);
+    return rc < 0 ? rc : quota_tx_recount(tx, err);
 }

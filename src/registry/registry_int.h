@@ -132,6 +132,11 @@ int blob_tx_unlink(struct db_tx *tx, int64_t repo_id, const struct digest *d, in
                    struct err *err); /* 1, 0 none */
 int blob_tx_verified(struct db_tx *tx, const struct digest *d, const struct blob_stat *st,
                      struct err *err);
+/* Whose namespace the repository is in, and his plan (0: the site's default). account 0: nobody's. */
+struct holder {
+    int64_t account, plan;
+};
+int holder_tx_find(struct db_tx *tx, int64_t repo_id, struct holder *ret, struct err *err);
 /* state = 1: 1 changed; 0 it is so already, or the row is gone (collected meanwhile). */
 int blob_tx_quarantine(struct db_tx *tx, const struct digest *d, struct err *err);
 /* A repository that links the blob and that p may read, among the first `MOUNT_CANDIDATES_MAX`: 1,

@@ -96,7 +96,7 @@ def test_each_blob_once_and_back(world):
     """A layer costs an account once, however many of its repositories link it; what is deleted gives its room back."""
     world.limit(bytes=1 << 20)
     data, config = blob(10 * KIB, 1), b"{}"
-    for repo in ("alice/a", "alice/b"):
+    for repo in ("alice/a", "alice/b", "alice/a"):
         for b in (data, config):
             assert upload(world.alice, repo, b).status == 201
     a = world.alice.post("/v2/alice/c/blobs/uploads/?mount=%s&from=alice/a" % digest(data))
@@ -123,6 +123,9 @@ def test_to_the_byte(world, how):
     assert upload(world.alice, "alice/a", blob(60 * KIB, 1), how=how).status == 201
     assert refused(upload(world.alice, "alice/a", blob(40 * KIB + 1, 2), how=how))
     assert world.bytes() == (60 * KIB, 0)  # the refused one has ended
+    if how == "chunked":  # before it lies in staging, not at the end
+        assert refused(world.alice.patch(world.alice.start_upload("alice/a"), body=blob(40 * KIB + 1, 2), chunked=True))
+    assert world.bytes() == (60 * KIB, 0)
     assert upload(world.alice, "alice/a", blob(40 * KIB, 3), how=how).status == 201
     assert world.bytes() == (100 * KIB, 0)
     assert refused(upload(world.alice, "alice/new", b"x", how=how))
