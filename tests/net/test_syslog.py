@@ -1,52 +1,9 @@
 """Records to Debian's rsyslog, over TLS and plain TCP; a receiver that goes, one that does not read, one that lies."""
-import os
-import signal
 import socket
-import subprocess
 
 import pytest
-from conftest import Netcall, free_port, listening, wait_for
-
-CONF = """global(workDirectory="{dir}" maxMessageSize="128k" defaultNetstreamDriverCAFile="{ca}"
-       defaultNetstreamDriverCertFile="{cert}" defaultNetstreamDriverKeyFile="{key}")
-module(load="imtcp")
-template(name="line" type="string" string="%pri%|%timereported:::date-rfc3339%|%hostname%|%app-name%|%msgid%|%msg%\\n")
-input(type="imtcp" address="127.0.0.1" port="{tls}" streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="anon")
-input(type="imtcp" address="127.0.0.1" port="{tcp}" streamDriver.name="ptcp" streamDriver.mode="0")
-action(type="omfile" file="{dir}/log" template="line")
-"""
-
-
-class Receiver:
-    def __init__(self, folder, authority, name):
-        os.makedirs(folder)
-        self.dir, self.tls, self.tcp = folder, free_port(), free_port()
-        cert, key = authority.issue(name)
-        with open(folder + "/conf", "w") as f:
-            f.write(CONF.format(dir=folder, ca=authority.ca, cert=cert, key=key, tls=self.tls, tcp=self.tcp))
-        self.start()
-
-    def start(self):
-        with open(self.dir + "/said", "a") as said:
-            self.proc = subprocess.Popen(["rsyslogd", "-n", "-f", self.dir + "/conf", "-i", self.dir + "/pid"],
-                                         stdout=said, stderr=said)
-        wait_for("rsyslogd", lambda: listening(self.tls) and listening(self.tcp))
-
-    def stop(self):
-        self.proc.send_signal(signal.SIGKILL)
-        self.proc.wait(60)
-
-    def lines(self):
-        try:
-            with open(self.dir + "/log", encoding="utf-8") as f:
-                return f.read().splitlines()
-        except FileNotFoundError:
-            return []
-
-    def has(self, n):
-        wait_for("%d records" % n, lambda: len(self.lines()) >= n)
-        return self.lines()
-
+from conftest import Netcall, free_port, wait_for
+from ends import Receiver
 
 @pytest.fixture(scope="module")
 def receiver(folder, authority, resolver):
