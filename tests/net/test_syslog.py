@@ -40,16 +40,26 @@ def test_headers_are_tokens(call, receiver):
     assert call("syslog", msgid="two words\nand é", text="t")["rc"] == "OK"
     assert call("syslog", text="a\nb")["rc"] == "INVALID"
     assert call("syslog", text="x" * 65537)["rc"] == "INVALID"
+    assert call("syslog", text="x" * 65536, data="[a@1]")["rc"] == "INVALID"
     assert call("syslog", text="t", severity=8)["rc"] == "INVALID"
     line = receiver.has(before + 1)[before]
     assert line.split("|")[2:] == ["my_host_<1>", "-", "two_words_and___", "t"], line
+
+
+def test_structured_data(call, folder, authority):
+    r = Receiver(folder + "/rsyslog-data", authority, "log.test", "%structured-data%|%msg%")
+    assert start(call, "syslogs://log.test:%d" % r.tls)["rc"] == "OK"
+    for data, text in (('[a@1 x="1 \\" \\] \\\\"]', "with"), ("", "without")):
+        assert call("syslog", data=data, text=text)["rc"] == "OK"
+    assert [line.split("|") for line in r.has(2)] == [['[a@1 x="1 \\" \\] \\\\"]', "with"], ["-", "without"]]
+    r.stop()
 
 
 def test_server_away_and_back(call, receiver):
     """What was refused is sent again by the caller; the sender waits before it connects anew, and says so."""
     before = len(receiver.lines())
     assert start(call, "syslogs://log.test:%d" % receiver.tls)["rc"] == "OK"
-    assert call("syslog", text="first")["rc"] == "OK"
+    assert call("syslog", text="first")["new"]
     receiver.has(before + 1)
     receiver.stop()
     got = call("syslog", text="second")
@@ -57,8 +67,10 @@ def test_server_away_and_back(call, receiver):
     got = call("syslog", text="second")
     assert got["rc"] == "UNAVAILABLE" and "next attempt in 1 s" in got["error"], got
     receiver.start()
-    wait_for("the sender", lambda: call("syslog", text="second")["rc"] == "OK")
-    assert [line.split("|")[5] for line in receiver.has(before + 2)[before:]] == ["first", "second"]
+    answers = []
+    wait_for("the sender", lambda: answers.append(call("syslog", text="second")) or answers[-1]["rc"] == "OK")
+    assert answers[-1]["new"] and not call("syslog", text="third")["new"]
+    assert [line.split("|")[5] for line in receiver.has(before + 3)[before:]] == ["first", "second", "third"]
 
 
 def test_waits_longer_each_time(call, resolver):
