@@ -276,6 +276,39 @@ def test_syslog_gets_all_rows_whatever_happens(make_hub, authority, tmp_path):
     r.stop()
 
 
+def frames(conn, found):
+    """Octet-counted records of a connection, until it ends."""
+    pending = b""
+    while True:
+        head, space, rest = pending.partition(b" ")
+        if space and len(rest) >= int(head):
+            found.append(int(re.search(rb' seq="([0-9]+)"', rest[:int(head)] + b' seq="0"').group(1)))
+            pending = rest[int(head):]
+            continue
+        more = conn.recv(65536)
+        if not more:
+            return
+        pending += more
+
+
+def test_what_a_broken_syslog_connection_took_along_is_sent_again(make_hub):
+    """TCP took the records, nobody read them: there is no acknowledgement that would tell."""
+    s = socket.create_server(("127.0.0.1", 0))
+    h = make_hub(env={"BERTH_AUDIT_SYSLOG": "syslog://127.0.0.1:%d" % s.getsockname()[1]})
+    change(h, 10)
+    lost = s.accept()[0]
+    want = numbers(rows(h))
+    h.until(lambda: h.metrics()['berth_audit_forwarded_seq{end="syslog"}'] >= want[-1], "every row, into the void")
+    lost.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    lost.close()
+    change(h, 1)
+    found, conn = [], s.accept()[0]
+    threading.Thread(target=frames, args=(conn, found), daemon=True).start()
+    h.until(lambda: set(found) >= set(numbers(rows(h))), "every row")
+    h.stop()
+    s.close()
+
+
 def test_a_log_set_back_is_forwarded_from_its_start(make_hub, authority, tmp_path):
     hook = Hook(authority)
     h = make_hub(env=hook_env(authority, hook))
