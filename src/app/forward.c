@@ -34,6 +34,7 @@ struct end {
     int64_t seq;              /* the last row it has */
     int64_t saved;            /* as the file has it */
     int64_t first, again;     /* syslog: what went out before this process began; up to where it went back already */
+    int64_t tried;            /* webhook: last row of the batch it did not take, 0 none */
     char anchor[ANCHOR_MAX];  /* the last checkpoint it has, "" none */
     int64_t wait, not_before, complained; /* monotonic; wait 0: the last attempt was good */
 };
@@ -324,7 +325,7 @@ static int syslog_anchor(struct forward *f, struct end *e, const char *line, str
 }
 
 /* ---- webhook ---- */
-/* The id is of the content: the same in every attempt, also after a restart. */
+/* The id is of the content: the same in every attempt. */
 static int post(struct forward *f, const struct buf *body, struct err *err)
 {
     char id[33], at[24], signature[NET_HOOK_SIGNATURE_MAX];
@@ -362,15 +363,20 @@ static void begin_body(const struct forward *f, const char *type, struct buf *b)
 static int webhook_rows(struct forward *f, struct end *e, const struct batch *b, struct err *err)
 {
     struct buf body;
+    int n = b->n;
+    while (e->tried > 0 && n > 1 && b->row[n - 1].seq > e->tried) /* a retry is the same delivery */
+        n--;
     begin_body(f, "audit.rows", &body);
-    for (int i = 0; i < b->n; i++) {
+    for (int i = 0; i < n; i++) {
         buf_char(&body, i == 0 ? '[' : ',');
         audit_line(&body, AUDIT_JSON, &b->row[i]);
     }
     buf_cstr(&body, "]}");
     int rc = post(f, &body, err);
+    int64_t last = b->row[n - 1].seq;
+    e->tried = rc == 0 ? 0 : last;
     if (rc == 0)
-        e->seq = b->row[b->n - 1].seq;
+        e->seq = last;
     buf_release(&body);
     return rc;
 }
@@ -397,7 +403,7 @@ static const struct {
 static void start_over(struct end *e)
 {
     log_line(LOG_ERROR, "the audit log was set back: it is forwarded again from its start", F_CSTR("end", e->name), F_INT("had", e->seq));
-    e->seq = e->first = e->again = 0;
+    e->seq = e->first = e->again = e->tried = 0;
     e->anchor[0] = '\0';
 }
 

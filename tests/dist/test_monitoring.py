@@ -76,6 +76,7 @@ FIRES = {
     "BerthDiskFills": (["berth_storage_free_bytes 100000000000-100000000x700"], 8 * HOUR),
     "BerthStorageErrors": (["berth_storage_errors_total 0x10 1x5"], 12),
     "BerthCorruptBlob": (["berth_scrub_corrupt_total 0x10 1x5"], 12),
+    "BerthAuditNotForwarded": (['berth_audit_forward_failures_total{end="syslog"} 0+1x60'], 40),
     "BerthScrubLate": (["berth_scrub_overdue_seconds 90000x90"], 80),
     "BerthGcStalled": (["berth_gc_overdue_rows 5x500", "berth_gc_reviews_total 7x500"], 8 * HOUR),
     "BerthGcBehind": (["berth_gc_overdue_rows 200000x500", "berth_gc_reviews_total 0+9x500"], 7 * HOUR),
@@ -87,7 +88,8 @@ QUIET = ['up{job="berth"} 1x500', 'process_start_time_seconds{job="berth"} 1x500
          "berth_http_refused_total 0+6x500", 'berth_auth_total{result="failed"} 0+6x500', "berth_db_retries_total 0+6x500",
          "berth_storage_read_only 0x500", "berth_storage_free_bytes 100000000000-1000000x500", "berth_storage_errors_total 0x500",
          "berth_scrub_corrupt_total 3x500", "berth_scrub_overdue_seconds 3600x500", "berth_gc_overdue_rows 5x500",
-         "berth_gc_reviews_total 0+1x500", "berth_uploads_open 100x500"]
+         "berth_gc_reviews_total 0+1x500", "berth_uploads_open 100x500",
+         'berth_audit_forward_failures_total{end="syslog"} 3x500']
 
 
 def series(lines):

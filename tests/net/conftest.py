@@ -9,11 +9,15 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 
 import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from ends import Authority, free_port, listening, wait_for  # noqa: E402,F401 (for the tests)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NETCALL = os.environ.get("NETCALL") or os.path.join(ROOT, "build-test/tests/tools/netcall")
@@ -22,24 +26,6 @@ PUBLIC, PUBLIC_IDLE, PUBLIC6 = "93.184.216.34", "93.184.216.35", "2606:2800:220:
 PRIVATE = ("127.0.0.1", "10.9.8.7", "100.64.1.1", "192.168.7.7", "169.254.169.254", "::1", "fd00::8")
 CANARY_PORTS = (80, 443, 6379, 8443)
 KNOCK = 7
-
-
-def wait_for(what, test, seconds=60):
-    end = time.monotonic() + seconds
-    while not test():
-        assert time.monotonic() < end, "waited too long for " + what
-        time.sleep(0.02)
-
-
-def free_port(host="127.0.0.1"):
-    with socket.socket() as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
-
-
-def listening(port, host="127.0.0.1"):
-    with socket.socket() as s:
-        return s.connect_ex((host, port)) == 0
 
 
 class Netcall:
@@ -139,36 +125,6 @@ class Resolver:
         for a in addresses:
             out += struct.pack(">HHHIH", 0xC00C, kind, 1, 0, len(a.packed)) + a.packed
         return out
-
-
-class Authority:
-    """A CA, and certificates by it."""
-
-    def __init__(self, folder):
-        self.dir, self.count = folder, 0
-        self.ca, self.key = folder + "/ca.pem", folder + "/ca.key"
-        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-                     "-subj", "/CN=Test authority", "-keyout", self.key, "-out", self.ca)
-
-    def openssl(self, *args):
-        subprocess.run(["openssl"] + list(args), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def issue(self, *names, days=30):
-        self.count += 1
-        base = "%s/cert%d" % (self.dir, self.count)
-        alt = ",".join(("IP:" if ":" in n or n[-1].isdigit() else "DNS:") + n for n in names)
-        with open(base + ".ext", "w") as f:
-            f.write("subjectAltName=%s\n" % alt)
-        self.openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
-                     "/CN=" + names[0], "-keyout", base + ".key", "-out", base + ".csr")
-        self.openssl("x509", "-req", "-in", base + ".csr", "-CA", self.ca, "-CAkey", self.key, "-CAcreateserial",
-                     "-days", str(days), "-extfile", base + ".ext", "-out", base + ".pem")
-        return base + ".pem", base + ".key"
-
-    def context(self, *names, days=30):
-        c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        c.load_cert_chain(*self.issue(*names, days=days))
-        return c
 
 
 class Site(http.server.BaseHTTPRequestHandler):

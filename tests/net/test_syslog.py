@@ -1,52 +1,9 @@
 """Records to Debian's rsyslog, over TLS and plain TCP; a receiver that goes, one that does not read, one that lies."""
-import os
-import signal
 import socket
-import subprocess
 
 import pytest
-from conftest import Netcall, free_port, listening, wait_for
-
-CONF = """global(workDirectory="{dir}" maxMessageSize="128k" defaultNetstreamDriverCAFile="{ca}"
-       defaultNetstreamDriverCertFile="{cert}" defaultNetstreamDriverKeyFile="{key}")
-module(load="imtcp")
-template(name="line" type="string" string="%pri%|%timereported:::date-rfc3339%|%hostname%|%app-name%|%msgid%|%msg%\\n")
-input(type="imtcp" address="127.0.0.1" port="{tls}" streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="anon")
-input(type="imtcp" address="127.0.0.1" port="{tcp}" streamDriver.name="ptcp" streamDriver.mode="0")
-action(type="omfile" file="{dir}/log" template="line")
-"""
-
-
-class Receiver:
-    def __init__(self, folder, authority, name):
-        os.makedirs(folder)
-        self.dir, self.tls, self.tcp = folder, free_port(), free_port()
-        cert, key = authority.issue(name)
-        with open(folder + "/conf", "w") as f:
-            f.write(CONF.format(dir=folder, ca=authority.ca, cert=cert, key=key, tls=self.tls, tcp=self.tcp))
-        self.start()
-
-    def start(self):
-        with open(self.dir + "/said", "a") as said:
-            self.proc = subprocess.Popen(["rsyslogd", "-n", "-f", self.dir + "/conf", "-i", self.dir + "/pid"],
-                                         stdout=said, stderr=said)
-        wait_for("rsyslogd", lambda: listening(self.tls) and listening(self.tcp))
-
-    def stop(self):
-        self.proc.send_signal(signal.SIGKILL)
-        self.proc.wait(60)
-
-    def lines(self):
-        try:
-            with open(self.dir + "/log", encoding="utf-8") as f:
-                return f.read().splitlines()
-        except FileNotFoundError:
-            return []
-
-    def has(self, n):
-        wait_for("%d records" % n, lambda: len(self.lines()) >= n)
-        return self.lines()
-
+from conftest import Netcall, free_port, wait_for
+from ends import Receiver
 
 @pytest.fixture(scope="module")
 def receiver(folder, authority, resolver):
@@ -83,16 +40,26 @@ def test_headers_are_tokens(call, receiver):
     assert call("syslog", msgid="two words\nand é", text="t")["rc"] == "OK"
     assert call("syslog", text="a\nb")["rc"] == "INVALID"
     assert call("syslog", text="x" * 65537)["rc"] == "INVALID"
+    assert call("syslog", text="x" * 65536, data="[a@1]")["rc"] == "INVALID"
     assert call("syslog", text="t", severity=8)["rc"] == "INVALID"
     line = receiver.has(before + 1)[before]
     assert line.split("|")[2:] == ["my_host_<1>", "-", "two_words_and___", "t"], line
+
+
+def test_structured_data(call, folder, authority):
+    r = Receiver(folder + "/rsyslog-data", authority, "log.test", "%structured-data%|%msg%")
+    assert start(call, "syslogs://log.test:%d" % r.tls)["rc"] == "OK"
+    for data, text in (('[a@1 x="1 \\" \\] \\\\"]', "with"), ("", "without")):
+        assert call("syslog", data=data, text=text)["rc"] == "OK"
+    assert [line.split("|") for line in r.has(2)] == [['[a@1 x="1 \\" \\] \\\\"]', "with"], ["-", "without"]]
+    r.stop()
 
 
 def test_server_away_and_back(call, receiver):
     """What was refused is sent again by the caller; the sender waits before it connects anew, and says so."""
     before = len(receiver.lines())
     assert start(call, "syslogs://log.test:%d" % receiver.tls)["rc"] == "OK"
-    assert call("syslog", text="first")["rc"] == "OK"
+    assert call("syslog", text="first")["new"]
     receiver.has(before + 1)
     receiver.stop()
     got = call("syslog", text="second")
@@ -100,8 +67,10 @@ def test_server_away_and_back(call, receiver):
     got = call("syslog", text="second")
     assert got["rc"] == "UNAVAILABLE" and "next attempt in 1 s" in got["error"], got
     receiver.start()
-    wait_for("the sender", lambda: call("syslog", text="second")["rc"] == "OK")
-    assert [line.split("|")[5] for line in receiver.has(before + 2)[before:]] == ["first", "second"]
+    answers = []
+    wait_for("the sender", lambda: answers.append(call("syslog", text="second")) or answers[-1]["rc"] == "OK")
+    assert answers[-1]["new"] and not call("syslog", text="third")["new"]
+    assert [line.split("|")[5] for line in receiver.has(before + 3)[before:]] == ["first", "second", "third"]
 
 
 def test_waits_longer_each_time(call, resolver):
