@@ -220,7 +220,7 @@ def empty_list(a, method, template):
 def never(world, ids, keys):
     """Ids of the same form and length that nobody has."""
     def one(k, v):
-        taken = (world.a.ids[k], world.b.ids[k]) if k == "trust_rule" else world.token_ids
+        taken = world.token_ids if "token" in k else (world.a.ids[k], world.b.ids[k])
         if v.isdigit():
             return next(n for n in (str(10 ** len(v) - i) for i in range(1, 10 ** len(v))) if n not in taken)
         return v[:-2] + ("ee" if re.fullmatch("[0-9a-f-]+", v) else "zz")
