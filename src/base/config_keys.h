@@ -44,6 +44,15 @@
     X(CACHE_SIZE, "cache_size", SIZE, "128M", 1048576, 1099511627776, "bytes", 0, "Memory for manifests and facts of the pull path, all event threads together") \
     X(TOKEN_LIFE, "token_life", TIME, "5m", 60000000, 3600000000, "time", 1, "Life of a registry token") \
     X(LOGIN_CONCURRENCY, "login_concurrency", INT, "2", 1, 64, "count", 0, "Password hashes computed at once (19 MiB each); 64 more may wait, above it 429") \
+    X(LDAP_URL, "ldap_url", TEXT, "", 0, 0, "ldaps://host[:port][,...]", 0, "Directory that logs people in who have no password here; ldap:// means STARTTLS. The next one when one fails") \
+    X(LDAP_BASE, "ldap_base", TEXT, "", 0, 0, "DN", 0, "Where the directory's users are")               \
+    X(LDAP_BIND_DN, "ldap_bind_dn", TEXT, "", 0, 0, "DN", 0, "The service that looks for users; empty: anonymous") \
+    X(LDAP_BIND_PASSWORD, "ldap_bind_password", SECRET, "", 0, 0, "text", 0, "Password of ldap_bind_dn")    \
+    X(LDAP_FILTER, "ldap_filter", TEXT, "(&(objectClass=person)(uid={user}))", 0, 0, "filter with {user}", 0, "Finds the one entry of a user") \
+    X(LDAP_UID, "ldap_uid", TEXT, "uid", 0, 0, "attribute", 0, "Names a user for good: one value, never given to somebody else") \
+    X(LDAP_GROUPS, "ldap_groups", ENUM, "none", 0, 0, "none|memberof|search", 0, "Where a user's groups are: nowhere, the attribute memberOf, entries below ldap_group_base") \
+    X(LDAP_GROUP_BASE, "ldap_group_base", TEXT, "", 0, 0, "DN", 0, "Where the directory's groups are")  \
+    X(LDAP_GROUP_FILTER, "ldap_group_filter", TEXT, "(&(objectClass=groupOfNames)(member={dn}))", 0, 0, "filter with {dn}", 0, "Finds the groups of an entry") \
     X(EGRESS_ALLOW, "egress_allow", TEXT, "", 0, 0, "HOST or CIDR[,...]", 0, "Private hosts and networks that webhooks and other ends set by users may reach; operators' ends may be private without") \
     X(EGRESS_CA, "egress_ca", TEXT, "", 0, 0, "PEM file", 0, "Authorities trusted by outbound TLS beside the system's; for LDAP in their place") \
     X(AUDIT_SYSLOG, "audit_syslog", TEXT, "", 0, 0, "syslogs://HOST[:PORT] or syslog://HOST[:PORT]", 1, "Syslog server that the audit log is forwarded to: over TLS, or over plain TCP") \

@@ -195,7 +195,7 @@ void *http_ctx(const struct http_req *r);             /* options.gate.ctx: the a
 void http_work(struct http_server *s, void (*fn)(void *arg), void *arg);
 /* A worker that waits for a password's hash or for an identity provider, or computes a hash, stands aside: another
  * thread serves in its place until it says that it is back. At most 64 wait for hashes and 32 for others' answers
- * (crypt/password.c, ident/issuer.c), login_concurrency compute. */
+ * (crypt/password.c, ident/issuer.c, ident/ldap.c), login_concurrency compute. */
 enum { HTTP_ASIDE_MAX = 64 + 32 };
 void http_aside(struct http_server *s, bool aside);
 #endif

@@ -121,19 +121,20 @@ enum scope principal_scope_account(const struct principal *p, struct str account
 
 struct user_read {
     struct str name, address;
-    bool found, known, second_factor;
+    bool found, known, second_factor, outside; /* outside: a directory's word */
+    uint64_t gen;
     struct account account;
     char hash[PASSWORD_HASH_MAX];
 };
 
-/* A user who may log in with a password. */
+/* An active user; hash "": without a password here. */
 static int user_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct user_read *q = arg;
     int rc = account_tx_find(tx, q->name, &q->account, err);
     q->found = rc == 1 && q->account.state == ACCOUNT_ACTIVE && q->account.kind == ACCOUNT_USER;
-    if (q->found && (rc = account_tx_password(tx, q->account.id, q->hash, err)) == 1)
-        q->found = q->hash[0] != 0;
+    if (q->found)
+        rc = account_tx_password(tx, q->account.id, q->hash, err);
     if (rc >= 0 && q->found && (rc = factor_tx_any(tx, q->account.id, err)) >= 0)
         q->second_factor = rc == 1;
     if (rc >= 0 && q->found && q->address.n > 0 && (rc = address_tx_known(tx, q->account.id, q->address, err)) >= 0)
@@ -382,16 +383,34 @@ static void password_seen(struct ident *i, struct http_req *r, const struct user
                      q->account.name, STR_FMT(r->client));
 }
 
+/* Who has no password here is asked of the directory, after the same work as for who has one. */
+static int elsewhere(struct ident *i, struct http_req *r, struct user_read *q, struct str password, struct err *err)
+{
+    bool here = q->found && q->hash[0] != 0;
+    struct account a;
+    int rc = directory_login(i, r, q->name, password, here, &a, err);
+    if (rc < 0)
+        return rc;
+    struct str address = q->address;
+    *q = (struct user_read){.name = str_of(str_dup(&r->arena, str_of(a.name))), .address = address, .outside = true};
+    q->gen = gen_now(GEN_USER, q->name);
+    rc = db_read(i->db, user_read, q, err);
+    return rc < 0 ? rc : q->found ? 0 : err_set(err, ERR_UNAUTHORIZED, "unknown user or wrong password");
+}
+
 static int hash_check(struct ident *i, struct http_req *r, struct user_read *q, struct str password, struct err *err)
 {
-    int rc = fail_account_check(i, r, FAIL_PASSWORD, q->name, q->known, err);
+    struct str typed = q->name;
+    int rc = fail_account_check(i, r, FAIL_PASSWORD, typed, q->known, err);
     if (rc < 0)
         return rc;
     http_aside(r->server, true);
-    rc = password_verify(q->found ? q->hash : NULL, password, err);
+    rc = password_verify(q->found && q->hash[0] != 0 ? q->hash : NULL, password, err);
     http_aside(r->server, false);
+    if (rc == ERR_UNAUTHORIZED && i->directory != NULL)
+        rc = elsewhere(i, r, q, password, err);
     if (rc == ERR_UNAUTHORIZED)
-        fail_account_count(i, r, FAIL_PASSWORD, q->name, q->known);
+        fail_account_count(i, r, FAIL_PASSWORD, typed, q->known);
     if (rc == 0)
         password_seen(i, r, q);
     return rc;
@@ -402,9 +421,9 @@ static int secret_check(struct ident *i, struct http_req *r, struct str user, st
 {
     struct user_read q = {.name = user, .address = r->client};
     bool plausible = name_valid(user) && user.n >= ACCOUNT_NAME_MIN && user.n <= ACCOUNT_NAME_MAX;
-    uint64_t gen = plausible ? gen_now(GEN_USER, user) : 0;
     int rc = 0;
     struct str selector;
+    q.gen = plausible ? gen_now(GEN_USER, user) : 0;
     if (token_text_looks(password) && (plausible || user.n == 0))
         return token_text_verify(i, r, user, password, ret, err);
     if (keyless_user(user, &selector) && jwt_looks(password))
@@ -415,8 +434,10 @@ static int secret_check(struct ident *i, struct http_req *r, struct str user, st
     secret_wipe(q.hash, sizeof q.hash);
     if (rc < 0)
         return rc;
-    *ret = principal_new(user, 0);
-    principal_fill(*ret, &q.account, gen);
+    *ret = principal_new(q.name, 0);
+    principal_fill(*ret, &q.account, q.gen);
+    if (q.outside)
+        (*ret)->expires = clock_now() + OUTSIDER_LIFE_US;
     (*ret)->auth_at = LOGIN_NOW;
     (*ret)->second_factor = q.second_factor;
     return 0;

@@ -110,6 +110,7 @@ void ident_free(struct ident *i)
     }
     shared_unref(&i->local->shared);
     issuers_free(i->issuers);
+    directory_free(i->directory);
     cache_free(i->verified);
     mailer_free(i->mailer);
     (void)pthread_mutex_destroy(&i->lock);

@@ -45,10 +45,12 @@ struct fail_slot {
     int64_t level, at; /* failures left over, microseconds */
 };
 struct issuers;
+struct directory;
 struct ident {
     struct db *db;
     struct policy *policy;
     struct issuers *issuers; /* keys of others; issuer.c */
+    struct directory *directory; /* NULL: none; ldap.c */
     const struct net *net;
     struct audit *audit;
     struct sign_key key, api_key; /* of registry tokens; of the APIs' */

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { ISSUERS_MAX = 256, ASKING_MAX = 32, ASKING_EACH = 4, CONFIGURATION_MAX = 64 << 10 };
+enum { ISSUERS_MAX = 256, ASKING_MAX = 16, ASKING_EACH = 4, CONFIGURATION_MAX = 64 << 10 };
 static const int64_t fresh_us = 600000000, stale_us = 3600000000, newer_us = 60000000, failed_us = 30000000, call_us = 5000000;
 
 struct issuer {

@@ -56,4 +56,28 @@ int keyless_tx_end(struct db_tx *tx, int64_t org_id, struct err *err);
 int keyless_tx_put(struct db_tx *tx, int64_t org_id, struct str name, const uint8_t hash[32], int64_t now, int64_t expires,
                    struct str from, int64_t *ret_id, struct err *err);
 int keyless_tx_bound(struct db_tx *tx, int64_t credential_id, struct str pattern, enum scope scope, struct err *err);
+
+/* ---- outsider.c: the account of somebody whom a provider vouches for */
+enum { OUTSIDER_SUBJECT_MAX = 255 };
+/* A provider says nothing when somebody leaves: a login by its word lives so long. */
+#define OUTSIDER_LIFE_US ((int64_t)5 * 60 * 1000000)
+struct outsider {
+    const char *provider;             /* "ldap", "oidc:NAME" */
+    struct str subject, name, full_name, email;
+    const struct str *groups;
+    size_t n_groups;
+    bool groups_known;                /* false: the provider said nothing of groups, teams stay as they are */
+};
+/* Finds or makes it, and puts it into the teams of its groups. ERR_UNAUTHORIZED: it is disabled or removed. */
+int outsider_login(struct ident *i, struct http_req *r, const struct outsider *o, struct account *ret, struct err *err);
+/* The name that somebody so called is given if it is free. */
+void outsider_name(struct str in, char ret[ACCOUNT_NAME_MAX + 1]);
+
+/* ---- ldap.c: logins by a directory */
+struct directory;                     /* NULL: none is configured */
+int directory_new(struct directory **ret, const struct net *net, const struct config *c, struct err *err);
+void directory_free(struct directory *d);
+/* Name and password, for who has no password here; refused: the same work and answer for who has one. */
+int directory_login(struct ident *i, struct http_req *r, struct str user, struct str password, bool refused, struct account *ret,
+                    struct err *err);
 #endif

@@ -59,7 +59,8 @@ class World:
         fields = dict({"grant_type": EXCHANGE, "subject_token": token, "subject_token_type": JWT}, **form)
         if rule is not None:
             fields["rule"] = rule
-        self.hub.secrets.add(token)
+        if len(token) > 20:
+            self.hub.secrets.add(token)
         a = self.anon.request("POST", "/api/v1/token", [("Content-Type", "application/x-www-form-urlencoded")],
                               urllib.parse.urlencode(fields).encode())
         assert a.status == status, a
@@ -219,10 +220,13 @@ def test_it_ends(world, org):
 def test_the_log_says_who(world, org):
     world.rule(org)
     world.exchange(world.token(org))
-    rows = world.olga.get("/audit", query={"account": org, "action": "org.keyless.login"}, status=200).data["items"]
-    assert len(rows) == 1 and rows[0]["actor"] == org and rows[0]["object"] == "deploy", rows
-    assert rows[0]["data"] == {"issuer": world.github, "subject": "repo:acme/app:ref:refs/heads/main"}, rows
-    actions = [r["action"] for r in world.olga.get("/audit", query={"account": org}, status=200).data["items"]]
+    admin = Api(world.hub, "admin", world.hub.admin_password)
+    rows = admin.all("/audit", account=org)
+    admin.close()
+    login = next(r for r in rows if r["action"] == "org.keyless.login")
+    assert login["actor"] == org and login["object"] == "deploy", login
+    assert json.loads(login["data"]) == {"issuer": world.github, "subject": "repo:acme/app:ref:refs/heads/main"}, login
+    actions = [r["action"] for r in rows]
     assert "org.trust_rule.create" in actions
 
 
@@ -375,7 +379,6 @@ def bad_issuers(world):
     issuer.routes["/private-key/keys"] = {"keys": [dict(key.jwk(), d="AQAB")]}
     made["plain"] = issuer.add("plain", key, jwks_uri="http://127.0.0.1:8080/keys")
     made["metadata"] = issuer.add("metadata", key, jwks_uri="https://169.254.169.254/keys")
-    made["inside"] = issuer.add("inside", key, jwks_uri=issuer.url.replace("127.0.0.1", "localhost") + "/github/keys")
     made["file"] = issuer.add("file", key, jwks_uri="file:///etc/passwd")
     made["none"] = issuer.add("none", key, jwks_uri=None)
     made["html"] = issuer.add("html", key)
@@ -402,7 +405,7 @@ def test_a_private_issuer_is_the_operators_to_allow(db, world):
     with Hub(db, env={"BERTH_EGRESS_CA": world.issuer.ca, "BERTH_MIN_FREE": "0"}) as hub:
         api = Api(hub, "admin", hub.admin_password)
         api.post("/orgs", {"name": "acme"}, status=201)
-        doc = {"name": "r", "issuer": world.github, "claims": [{"claim": "sub", "pattern": "x"}], "bounds": [{"pattern": "*", "scope": "read"}]}
+        doc = {"name": "ci", "issuer": world.github, "claims": [{"claim": "sub", "pattern": "x"}], "bounds": [{"pattern": "*", "scope": "read"}]}
         assert [e["field"] for e in api.post("/orgs/acme/trust-rules", doc, status=400).data["errors"]] == ["issuer"]
         named = world.github.replace("127.0.0.1", "localhost")
         api.post("/orgs/acme/trust-rules", dict(doc, issuer=named), status=201)

@@ -84,6 +84,9 @@ def check_error(a):
     assert a.get("Content-Type") == "application/json", a
     if set(doc) == {"detail", "message", "errinfo"} or set(doc) == {"fields", "text"} or set(doc) == {"error", "error_description"}:
         return
+    if set(doc) == {"error", "error_description"}:  # RFC 6749 5.2: the token exchange
+        assert a.status == 400 and re.fullmatch("[a-z_]+", doc["error"]) and a.get("Cache-Control") == "no-store", a
+        return
     assert set(doc) == {"errors"} and doc["errors"], a
     for e in doc["errors"]:
         assert set(e) <= {"code", "message", "detail"}, a
