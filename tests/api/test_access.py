@@ -97,6 +97,8 @@ def test_a_token_tells_what_it_may_itself(world):
     assert explain(world, "boss", "acme/public", "pull", low).json()["allowed"]
     assert explain(world, "boss", "acme/public", "push", low).json()["answer"] == "token"
     assert explain(world, "member", "acme/private", "pull", high).status == 200
+    for scope in ("read", "write", "delete"):
+        assert explain(world, "member", "acme/private", "pull", world.add_token("boss", [("acme/*", scope)])).status == 403, scope
     assert explain(world, "member", "acme/private", "pull", low).status == 404
     assert explain(world, "member", "acme/public", "pull", low).status == 403
 
