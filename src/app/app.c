@@ -101,6 +101,7 @@ static int open_http(struct app *a, enum app_mode mode, struct err *err)
     rest_routes_add(a->rest, a->http, repo_routes, n_repo_routes);
     rest_routes_add(a->rest, a->http, token_routes, n_token_routes);
     rest_routes_add(a->rest, a->http, trust_routes, n_trust_routes);
+    rest_routes_add(a->rest, a->http, group_routes, n_group_routes);
     rest_routes_add(a->rest, a->http, directory_routes, n_directory_routes);
     rest_routes_add(a->rest, a->http, audit_routes, n_audit_routes);
     rest_routes_add(a->rest, a->http, access_routes, n_access_routes);

@@ -89,6 +89,8 @@ int ident_new(struct ident **ret, const struct ident_options *o, struct err *err
     int rc = o->store ? ident_seal_load(i, err) : 0;
     if (rc == 0 && o->net)
         rc = mailer_new(&i->mailer, o->net, o->config, err);
+    if (rc == 0 && o->net)
+        rc = directory_new(&i->directory, o->net, o->config, err);
     if (rc < 0) {
         ident_free(i);
         return rc;

@@ -157,6 +157,8 @@ extern const struct rest_route access_routes[];
 extern const size_t n_access_routes;
 extern const struct rest_route plan_routes[];
 extern const size_t n_plan_routes;
+extern const struct rest_route group_routes[];
+extern const size_t n_group_routes;
 extern const struct rest_route directory_routes[];
 extern const size_t n_directory_routes;
 extern const struct rest_route trust_routes[];

@@ -48,7 +48,7 @@ static void add_claims(struct buf *b, const struct ident *i, const struct princi
 {
     char jti[33];
     int64_t issued = now / 1000000, end = issued + life / 1000000;
-    if (p->credential_id != 0 && p->expires != 0 && p->expires / 1000000 < end)
+    if (p->expires != 0 && p->expires / 1000000 < end)
         end = p->expires / 1000000; /* what is derived does not outlive its parent */
     secret_random_hex(jti, 16);
     buf_cstr(b, "{\"iss\":");

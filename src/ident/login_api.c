@@ -134,7 +134,7 @@ static int as_token(struct http_req *r, int rc, struct principal *p, int64_t lif
     if (rc < 0)
         return challenged(r, rc);
     token_make_api(ident_of(r), p, now, life, ret_token);
-    *ret_expires = now + life;
+    *ret_expires = p->expires != 0 && p->expires < now + life ? p->expires : now + life;
     shared_unref(&p->shared);
     return 0;
 }

@@ -114,8 +114,10 @@ static int grant(struct db_tx *tx, void *arg, struct err *err)
 static void answer(struct http_req *r, struct token_ask *t)
 {
     struct buf token, body;
-    int64_t now = clock_now();
+    int64_t now = clock_now(), life = atomic_load(&t->ident->token_life);
     char issued[28];
+    if (t->who->expires != 0 && t->who->expires - now < life) /* it ends with what it stems from */
+        life = t->who->expires > now ? t->who->expires - now : 0;
     buf_init(&token, TOKEN_BODY_MAX);
     token_make(t->ident, t->who, t->granted, t->n_granted, now, &token);
     clock_rfc3339(issued, now);
@@ -125,7 +127,7 @@ static void answer(struct http_req *r, struct token_ask *t)
     buf_cstr(&body, ",\"access_token\":");
     buf_json(&body, buf_view(&token));
     buf_printf(&body, ",\"expires_in\":%lld,\"issued_at\":\"%s\"}\n",
-               (long long)(atomic_load(&t->ident->token_life) / 1000000), issued);
+               (long long)(life / 1000000), issued);
     metric_add(METRIC_TOKENS, 1);
     http_status(r, 200);
     http_add(r, "Content-Type", STR_LIT("application/json"));

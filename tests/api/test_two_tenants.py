@@ -42,6 +42,8 @@ BODIES = {
     ("POST", "/tokens/revoke"): {"token": "not-a-token-of-anybody"},
     ("POST", "/orgs/{org}/tokens"): {"name": "{new}", "bounds": [{"pattern": "{org}/*", "scope": "read"}]},
     ("PATCH", "/orgs/{org}/tokens/{id}"): {"name": "renamed"},
+    ("POST", "/orgs/{org}/teams/{team}/groups"): {"provider": "ldap", "group": "{new}"},
+    ("POST", "/ldap/test"): {"username": "somebody"},
     ("POST", "/orgs/{org}/trust-rules"): {"name": "{new}", "issuer": "https://issuer.example",
                                           "claims": [{"claim": "sub", "pattern": "x"}], "bounds": [{"pattern": "*", "scope": "read"}]},
     ("PATCH", "/orgs/{org}/trust-rules/{id}"): {"name": "renamed"},
@@ -54,16 +56,16 @@ QUERIES = {
     "/access/explain": "?who={user}&repository={namespace}/{repo}&action=pull",
 }
 # {id} means another thing below another path
-IDS = {"/orgs/{org}/trust-rules/{id}": "trust_rule", "/orgs/{org}/tokens/{id}": "org_token", "/orgs/{org}/member-tokens/{id}": "member_token",
+IDS = {"/orgs/{org}/teams/{team}/groups/{id}": "team_group", "/orgs/{org}/trust-rules/{id}": "trust_rule", "/orgs/{org}/tokens/{id}": "org_token", "/orgs/{org}/member-tokens/{id}": "member_token",
        "/tokens/{id}": "token", "/me/factors/{id}": "factor", "/me/sessions/{id}": "session"}
 # What the owner of an organization may not do in his own either: administrators do. And what is the same for everybody.
-NOT_A = re.compile(r"/me/.*|/login/.*|/keys/rotate|/users/\{user\}/factors|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|"
+NOT_A = re.compile(r"/me/.*|/login/.*|/keys/rotate|/ldap/test|/users/\{user\}/factors|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|"
                    r"/tokens/revoke|/audit(/export)?|/access/explain|/usage")
 EVERYBODYS = re.compile(r"/openapi\.json|/login(/factor(/options)?)?|/me(/password|/factors(/totp|/webauthn(/options)?)?|/recovery-codes|"
-                        r"/sessions)?|/keys/rotate|/tokens/revoke|/plans(/.*)?")
+                        r"/sessions)?|/keys/rotate|/ldap/test|/tokens/revoke|/plans(/.*)?")
 PERSONAL = "/repositories/{namespace}/{repo}/collaborators"
 NAMES = ("user", "org", "team", "namespace", "repo", "account", "token", "org_token", "member_token", "tag", "factor", "session",
-         "trust_rule")
+         "trust_rule", "team_group")
 
 
 def uuid(number):
@@ -92,6 +94,8 @@ class Tenant:
                         account=org, token=w.add_token(user, [("*", "read")]).id, member_token=worker_token.id,
                         org_token=w.add_token(user, [(org + "/*", "read")], org).id, plan="unlimited", tag="keep", session="4711",
                         factor=str(world.must("POST", "me/factors/totp", {}, self.login)["id"]))
+        group = world.must("POST", "orgs/%s/teams/team-of-%s/groups" % (org, letter), {"provider": "ldap", "group": "g"}, self.login)
+        self.ids["team_group"] = str(group["id"])
         rule = filled(BODIES["POST", "/orgs/{org}/trust-rules"], {"new": "ci"})
         self.ids["trust_rule"] = str(w.must("POST", "orgs/%s/trust-rules" % org, rule, self.login)["id"])
         self.ids.update({k: uuid(self.ids[t]) for k, t in (("pat", "token"), ("oat", "org_token"))})

@@ -1,0 +1,261 @@
+/* People whom a directory or an identity provider vouches for: the account that is theirs, made when they come for the first
+ * time, and the teams that their groups are.
+ *
+ * The name: what the provider calls them, in lower case, up to an '@'; each run of other characters than a-z and 0-9 becomes one
+ * dash; a name that is taken, or ever was, or is reserved, gets -2, -3, ... behind it. An account that is here already is never
+ * taken over, whatever its name or e-mail address: identities are (provider, subject).
+ *
+ * Teams and memberships that came by a group go with it; what was given here by hand stays. */
+#include "ident/outside.h"
+#include "policy/quota.h"
+
+#include <stdlib.h>
+
+enum { SUFFIX_MAX = 999, TEAMS_MAX = 500 };
+
+static const char FIND[] = "SELECT account_id FROM identities WHERE provider = $1 AND subject = $2";
+static const char ADD[] = "INSERT INTO identities (provider, subject, account_id, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)";
+static const char SEEN[] = "UPDATE identities SET seen_at = $3 WHERE provider = $1 AND subject = $2";
+static const char TEXTS[] = "UPDATE accounts SET full_name = $2, email = $3, updated_at = $4 WHERE id = $1";
+static const char LOGIN_AT[] = "UPDATE accounts SET last_login_at = $2 WHERE id = $1";
+static const char TEAMS[] = "SELECT g.team_id, t.org_id FROM team_groups g JOIN teams t ON t.id = g.team_id JOIN accounts o ON o.id = t.org_id "
+                            "WHERE g.provider = $1 AND g.name = $2 AND o.state = 0 ORDER BY g.team_id LIMIT $3";
+static const char MINE[] = "SELECT m.team_id, t.org_id FROM team_members m JOIN teams t ON t.id = m.team_id WHERE m.user_id = $1 AND m.source = $2 "
+                           "ORDER BY m.team_id";
+static const char MY_ORGS[] = "SELECT 0, org_id FROM members WHERE user_id = $1 AND source = $2 ORDER BY org_id";
+static const char JOIN[] = "INSERT INTO team_members (team_id, user_id, source, created_at) VALUES ($1, $2, $3, $4) "
+                           "ON CONFLICT (team_id, user_id) DO NOTHING";
+static const char LEAVE[] = "DELETE FROM team_members WHERE team_id = $1 AND user_id = $2 AND source = $3";
+
+struct team_of {
+    int64_t team, org;
+};
+struct teams {
+    struct team_of t[TEAMS_MAX];
+    size_t n;
+};
+struct coming {
+    const struct outsider *o;
+    struct http_req *r;
+    char wish[ACCOUNT_NAME_MAX + 1]; /* first choice of a name */
+    struct account account;
+    bool made;
+    const char *source;
+    struct teams want, have;
+};
+
+/* --- the name */
+
+void outsider_name(struct str in, char ret[ACCOUNT_NAME_MAX + 1])
+{
+    enum { MOST = ACCOUNT_NAME_MAX - 4 }; /* room for a suffix */
+    size_t n = 0;
+    for (size_t i = 0; i < in.n && in.p[i] != '@' && n < MOST; i++) {
+        char c = in.p[i];
+        if (c >= 'A' && c <= 'Z')
+            c = (char)(c - 'A' + 'a');
+        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+            ret[n++] = c;
+        else if (n > 0 && ret[n - 1] != '-')
+            ret[n++] = '-';
+    }
+    while (n > 0 && ret[n - 1] == '-')
+        n--;
+    ret[n] = 0;
+    if (n < ACCOUNT_NAME_MIN)
+        snprintf(ret, ACCOUNT_NAME_MAX + 1, "user%s%s", n ? "-" : "", n ? (char[]){ret[0], 0} : "");
+}
+
+/* A name that no account has or had. */
+static int free_name(struct db_tx *tx, const char *wish, char ret[ACCOUNT_NAME_MAX + 1], struct err *err)
+{
+    for (int k = 1; k <= SUFFIX_MAX; k++) {
+        struct account a;
+        if (k == 1)
+            snprintf(ret, ACCOUNT_NAME_MAX + 1, "%.60s", wish);
+        else
+            snprintf(ret, ACCOUNT_NAME_MAX + 1, "%.60s-%d", wish, k);
+        if (ident_account_name_check(str_of(ret), NULL) < 0)
+            continue;
+        int rc = account_tx_find(tx, str_of(ret), &a, err);
+        if (rc <= 0)
+            return rc;
+    }
+    return err_set(err, ERR_EXISTS, "every name like \"%s\" is taken", wish);
+}
+
+/* --- whose it is */
+
+static void map_int(const struct db_rows *row, void *out) { *(int64_t *)out = db_int(row, 0); }
+
+static int record(struct db_tx *tx, const struct coming *c, const char *action, struct err *err)
+{
+    char *data = NULL;
+    json_t *doc = json_pack("{s:s,s:s%}", "provider", c->o->provider, "subject", c->o->subject.p, c->o->subject.n);
+    data = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+    struct audit_row row = record_row(c->r, NULL, action, str_of(c->account.name));
+    row.account_id = row.actor_id = c->account.id;
+    row.actor = str_of(c->account.name);
+    row.data = str_of(data ? data : "");
+    int rc = audit_tx_add(tx, &row, err);
+    free(data);
+    json_decref(doc);
+    return rc;
+}
+
+static int make(struct db_tx *tx, struct coming *c, struct err *err)
+{
+    char name[ACCOUNT_NAME_MAX + 1];
+    int64_t id = 0, now = clock_now();
+    int rc = free_name(tx, c->wish, name, err);
+    if (rc < 0 || (rc = account_tx_add(tx, ACCOUNT_USER, str_of(name), "", SITE_NONE, &id, err)) < 0 ||
+        (rc = db_exec(tx, ADD, DB_ARGS(DB_T(str_of(c->o->provider)), DB_T(c->o->subject), DB_I(id), DB_I(now)), NULL, err)) < 0 ||
+        (rc = db_exec(tx, TEXTS, DB_ARGS(DB_I(id), DB_T(c->o->full_name), DB_T(c->o->email), DB_I(now)), NULL, err)) < 0 ||
+        (rc = account_tx_by_id(tx, id, &c->account, err)) < 0)
+        return rc;
+    c->made = true;
+    return record(tx, c, "user.create", err);
+}
+
+static int find(struct db_tx *tx, struct coming *c, struct err *err)
+{
+    int64_t id = 0;
+    int rc = db_one(tx, FIND, DB_ARGS(DB_T(str_of(c->o->provider)), DB_T(c->o->subject)), map_int, &id, err);
+    if (rc != 1)
+        return rc;
+    rc = account_tx_by_id(tx, id, &c->account, err);
+    if (rc == 1 && (c->account.state != ACCOUNT_ACTIVE || c->account.kind != ACCOUNT_USER))
+        return err_set(err, ERR_UNAUTHORIZED, "the account is not active");
+    return rc;
+}
+
+/* --- teams */
+
+static int read_teams(struct db_rows *rows, struct teams *t, struct err *err)
+{
+    int rc;
+    while ((rc = db_next(rows, err)) == 1) {
+        bool known = false;
+        for (size_t k = 0; k < t->n; k++)
+            known = known || (t->t[k].team == db_int(rows, 0) && t->t[k].org == db_int(rows, 1));
+        if (!known && t->n < TEAMS_MAX)
+            t->t[t->n++] = (struct team_of){db_int(rows, 0), db_int(rows, 1)};
+    }
+    return rc;
+}
+
+static bool in_team(const struct teams *t, int64_t team)
+{
+    for (size_t k = 0; k < t->n; k++)
+        if (t->t[k].team == team)
+            return true;
+    return false;
+}
+
+static bool in_org(const struct teams *t, int64_t org)
+{
+    for (size_t k = 0; k < t->n; k++)
+        if (t->t[k].org == org)
+            return true;
+    return false;
+}
+
+static int wanted(struct db_tx *tx, struct coming *c, struct err *err)
+{
+    int rc = 0;
+    for (size_t k = 0; rc == 0 && k < c->o->n_groups; k++) {
+        auto_rows struct db_rows *rows = NULL;
+        rc = db_query(tx, TEAMS, DB_ARGS(DB_T(str_of(c->o->provider)), DB_T(c->o->groups[k]), DB_I(TEAMS_MAX)), &rows, err);
+        if (rc == 0)
+            rc = read_teams(rows, &c->want, err);
+    }
+    return rc;
+}
+
+static int held(struct db_tx *tx, const struct coming *c, const char *sql, struct teams *ret, struct err *err)
+{
+    auto_rows struct db_rows *rows = NULL;
+    ret->n = 0;
+    int rc = db_query(tx, sql, DB_ARGS(DB_I(c->account.id), DB_T(str_of(c->source))), &rows, err);
+    return rc < 0 ? rc : read_teams(rows, ret, err);
+}
+
+/* A full organization takes nobody more: the login goes on without the team. */
+static int join(struct db_tx *tx, const struct coming *c, const struct team_of *t, struct err *err)
+{
+    struct member_row m;
+    struct err full = {0};
+    int rc = member_tx_find(tx, t->org, c->account.id, &m, err);
+    if (rc == 0 && (rc = member_tx_set(tx, t->org, c->account.id, MEMBER_MEMBER, c->source, &full)) == ERR_QUOTA) {
+        log_line(LOG_WARN, "no seat for a member of a group", F_CSTR("user", c->account.name), F_CSTR("error", full.text));
+        return member_tx_remove(tx, t->org, c->account.id, err);
+    }
+    return rc < 0 ? rc : db_exec(tx, JOIN, DB_ARGS(DB_I(t->team), DB_I(c->account.id), DB_T(str_of(c->source)), DB_I(clock_now())), NULL, err);
+}
+
+static int leave(struct db_tx *tx, struct coming *c, struct err *err)
+{
+    int rc = held(tx, c, MINE, &c->have, err);
+    for (size_t k = 0; rc == 0 && k < c->have.n; k++)
+        if (!in_team(&c->want, c->have.t[k].team))
+            rc = db_exec(tx, LEAVE, DB_ARGS(DB_I(c->have.t[k].team), DB_I(c->account.id), DB_T(str_of(c->source))), NULL, err);
+    if (rc == 0)
+        rc = held(tx, c, MY_ORGS, &c->have, err);
+    for (size_t k = 0; rc == 0 && k < c->have.n; k++)
+        if (!in_org(&c->want, c->have.t[k].org))
+            rc = member_tx_remove(tx, c->have.t[k].org, c->account.id, err);
+    return rc;
+}
+
+static int teams(struct db_tx *tx, struct coming *c, struct err *err)
+{
+    c->want.n = 0;
+    int rc = wanted(tx, c, err);
+    if (rc == 0)
+        rc = leave(tx, c, err);
+    for (size_t k = 0; rc == 0 && k < c->want.n; k++)
+        rc = join(tx, c, &c->want.t[k], err);
+    return rc;
+}
+
+/* --- */
+
+static int look(struct db_tx *tx, void *arg, struct err *err) { return find(tx, arg, err); }
+
+static int come(struct db_tx *tx, void *arg, struct err *err)
+{
+    struct coming *c = arg;
+    int64_t now = clock_now();
+    c->made = false;
+    int rc = find(tx, c, err);
+    if (rc == 0)
+        rc = make(tx, c, err);
+    if (rc >= 0)
+        rc = db_exec(tx, SEEN, DB_ARGS(DB_T(str_of(c->o->provider)), DB_T(c->o->subject), DB_I(now)), NULL, err);
+    if (rc == 0)
+        rc = db_exec(tx, LOGIN_AT, DB_ARGS(DB_I(c->account.id), DB_I(now)), NULL, err);
+    return rc == 0 && c->o->groups_known ? teams(tx, c, err) : rc;
+}
+
+int outsider_login(struct ident *i, struct http_req *r, const struct outsider *o, struct account *ret, struct err *err)
+{
+    struct coming *c = arena_zalloc(&r->arena, sizeof *c);
+    c->o = o;
+    c->r = r;
+    c->source = str_starts(str_of(o->provider), STR_LIT("oidc:")) ? "oidc" : o->provider;
+    outsider_name(o->name, c->wish);
+    if (o->subject.n == 0 || o->subject.n > OUTSIDER_SUBJECT_MAX)
+        return err_set(err, ERR_UNAUTHORIZED, "the provider's name of the user has not 1 to %d bytes", OUTSIDER_SUBJECT_MAX);
+    int rc = db_read(i->db, look, c, err);
+    if (rc < 0)
+        return rc;
+    struct str name = str_of(rc == 1 ? str_dup(&r->arena, str_of(c->account.name)) : ""); /* a new account is in nobody's cache */
+    if (name.n > 0)
+        gen_begin(GEN_USER, name);
+    rc = db_write(i->db, come, c, err);
+    if (name.n > 0)
+        gen_end(GEN_USER, name);
+    if (rc == 0)
+        *ret = c->account;
+    return rc;
+}
