@@ -342,23 +342,52 @@ static int failed(const struct err *err)
     return err->code == ERR_UNAUTHORIZED ? CLI_DENIED : CLI_FAILED;
 }
 
-int api_login(struct remote *r, const char *user, struct str password)
+/* One step of a login; body is taken. A ticket asks for the second one. */
+static int login_step(struct remote *r, const char *target, json_t *body, json_t **ret_ticket)
 {
     struct err err = {0};
     int status = 0;
-    json_t *answer = NULL, *body = json_pack("{s:s,s:s%}", "username", user, "password", password.p ? password.p : "", password.n);
-    if (!body)
-        return print_error("name and password must be UTF-8 text");
-    int rc = remote_send(r, "POST", "/api/v1/login", body, -1, &status, &answer, &err);
+    json_t *answer = NULL;
+    int rc = remote_send(r, "POST", target, body, -1, &status, &answer, &err);
     const char *token = json_string_value(json_object_get(answer, "token"));
+    *ret_ticket = status == 401 ? json_incref(json_object_get(answer, "ticket")) : NULL;
     if (rc < 0)
         rc = failed(&err);
+    else if (*ret_ticket)
+        rc = CLI_DENIED;
     else if (status != 200 || !token)
         rc = api_problem(status, answer);
     else
         remote_bearer(r, str_of(token));
     json_decref(body);
     json_decref(answer);
+    return rc;
+}
+
+int api_login(struct remote *r, const char *user, struct str password)
+{
+    struct err err = {0};
+    struct buf code;
+    json_t *ticket = NULL, *body = json_pack("{s:s,s:s%}", "username", user, "password", password.p ? password.p : "", password.n);
+    if (!body)
+        return print_error("name and password must be UTF-8 text");
+    int rc = login_step(r, "/api/v1/login", body, &ticket);
+    if (!ticket)
+        return rc;
+    if (password_read(&code, "Code of the authenticator app, or a recovery code: ", false, &err) < 0) {
+        rc = failed(&err);
+        json_decref(ticket);
+    } else if (code.n == 0) {
+        print_error("a code of the second factor is needed: one more line of standard input");
+        rc = CLI_DENIED;
+        json_decref(ticket);
+    } else {
+        body = json_pack("{s:o,s:s%}", "ticket", ticket, "code", code.p ? code.p : "", code.n);
+        rc = body ? login_step(r, "/api/v1/login/factor", body, &ticket) : print_error("the code must be UTF-8 text");
+        if (body)
+            json_decref(ticket);
+    }
+    password_release(&code);
     return rc;
 }
 
@@ -402,9 +431,9 @@ static int print_answer(struct api *x, json_t *answer)
     json_t *done = json_is_object(answer) && !json_object_get(answer, "items") ? json_incref(answer) : json_object();
     if (x->args->json)
         return printer_line(&x->printer, "done", done, &err) < 0 ? CLI_FAILED : CLI_OK;
-    if (shows && shows[0] && json_object_get(done, shows))
+    if (shows && json_object_get(done, shows))
         print_member(done, shows);
-    else if (!shows && strcmp(x->request->method, "GET") == 0)
+    else if (shows ? strcmp(shows, "*") == 0 : strcmp(x->request->method, "GET") == 0)
         print_object(done);
     json_decref(done);
     return CLI_OK;

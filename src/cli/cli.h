@@ -28,7 +28,7 @@ struct cli_request {
     /* Of GET, words become the query. */
     const char *body;    /* "name={USER} password=<twice archived=true": an operand, a line of standard input (asked
                           * for on a terminal, once or twice), a word. NULL: nothing but flags */
-    const char *shows;   /* of a list: the columns; of what was made: the member to print */
+    const char *shows;   /* of a list: the columns; of what was made: the member to print, "*" all */
     bool open;           /* also without a login */
     bool raw;            /* what comes is no JSON: standard output takes it as it is */
 };

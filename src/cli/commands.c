@@ -274,6 +274,7 @@ const struct cli_command cli_commands[] = {
                TAKES("state", "active|disabled", "disabled: no login, and every token ends"), FULL_NAME, EMAIL},
      ASK("PATCH", USERS)},
     {"user passwd", "USER", "Set a user's password; ends the user's logins", ASK("PUT", USERS "/password", .body = "password=<twice")},
+    {"user reset-factors", "USER", "Remove all second factors of a user who lost them", ASK("DELETE", USERS "/factors")},
     {"user remove", "USER", "Remove a user; the name is never given again", ASK("DELETE", USERS)},
 
     {"org add", "ORG", "Make an organization", .flags = {TAKES("owner", "USER", "Who owns it; administrators only"), ORG_FLAGS},
@@ -323,6 +324,18 @@ const struct cli_command cli_commands[] = {
     {"tag show", "REPOSITORY TAG", "Show a tag", ASK("GET", REPOS "/tags/{TAG}", .open = true)},
     {"tag remove", "REPOSITORY TAG", "Remove a tag", ASK("DELETE", REPOS "/tags/{TAG}")},
 
+    {"factor list", "", "List the own second factors", ASK("GET", "/me/factors", .shows = "id,kind,name,created_at,last_used_at")},
+    {"factor add", "", "Add an authenticator app as a second factor; prints its secret, this once",
+     "It counts once `berth factor confirm` had a first code of it. Security keys are added in a browser.",
+     .flags = {TAKES("name", "TEXT", "What to call it")}, ASK("POST", "/me/factors/totp", .shows = "*")},
+    {"factor confirm", "ID CODE", "Take an authenticator app's first code; prints recovery codes, this once",
+     ASK("POST", "/me/factors/{ID}/confirm", .body = "code={CODE}", .shows = "*")},
+    {"factor remove", "ID", "Remove a second factor", ASK("DELETE", "/me/factors/{ID}")},
+    {"factor codes", "", "Make new recovery codes in the place of those there were, and print them, this once",
+     ASK("POST", "/me/recovery-codes", .shows = "recovery_codes")},
+    {"session list", "", "List browsers that are logged in", ASK("GET", "/me/sessions", .shows = "id,created_at,last_used_at,address,client")},
+    {"session end", "ID", "Log a browser out", ASK("DELETE", "/me/sessions/{ID}")},
+
     {"token add", "NAME", "Make a token; its text is printed, this once",
      "PATTERN is *, NAMESPACE/*, NAMESPACE/PREFIX* or NAMESPACE/NAME; SCOPE is public-read, read, write, delete or\n"
      "admin, each with those before it. A token never may more than its owner.",
@@ -365,6 +378,7 @@ const struct cli_command cli_commands[] = {
     {"usage show", "ACCOUNT", "Show what a user or an organization uses of its plan, and why it is limited", ASK("GET", "/usage/{ACCOUNT}")},
     {"usage export", "", "Write what all accounts use to standard output, as CSV", ASK("GET", "/usage", .body = "format=csv", .raw = true)},
 
+    {"keys rotate", "", "Seal secrets in the database under a new key", ASK("POST", "/keys/rotate", .shows = "*")},
     {"audit list", "", "Search the audit log, newest first", .flags = {LOG_FILTER, OF_LOG},
      ASK("GET", "[/orgs/{--org}]/audit", .shows = "at,actor,action,object,address,result,count")},
     {"audit export", "", "Write the audit log to standard output", .flags = {LOG_FILTER, TAKES("format", "jsonl|csv", "Default: jsonl")},

@@ -13,6 +13,7 @@ import threading
 import pytest
 from berth import REPORTS
 from conftest import berth, binary, commands, on, typed
+from factors import App
 
 PASSWORD = "pw-of-alice-4711"
 
@@ -207,9 +208,38 @@ def test_far_away(far):
     assert own.startswith("bpt_") and [t["name"] for t in rows if t["id"] != rows[0]["id"]] == ["mine"]
 
 
+def test_second_factors(far):
+    """A login takes two lines then: the password, and a code."""
+    done(far.login("alice", PASSWORD))
+
+    def run(*args, code=None, **kw):
+        return far.ask(*args, "--login", stdin=PASSWORD + "\n" + (code + "\n" if code else ""), **kw)
+    do, show = answers(run)
+    made = done(run("factor", "add", "--name", "phone", "--json")).done()
+    app = App(made["secret"])
+    codes = done(run("factor", "confirm", str(made["id"]), app.fresh(), "--json")).done()["recovery_codes"]
+    assert len(codes) == 10
+    done(far.ask("whoami"))  # the token lives on
+    assert done(run("factor", "list"), 4).err and done(run("factor", "list", code="000000"), 4).err
+    row, = done(run("factor", "list", "--json", code=app.fresh())).items()
+    assert (row["kind"], row["name"]) == ("totp", "phone"), row
+    assert done(run("session", "list", "--json", code=codes.pop())).items() == []
+    done(run("session", "end", "1", code=codes.pop()), 3)
+    fresh = done(run("factor", "codes", code=codes.pop())).out.strip().split(",")
+    assert len(fresh) == 10 and done(run("factor", "list", code=codes.pop()), 4).err
+    done(far("login", far.host, "--ca", far.ca, "--user", "alice", stdin="%s\n%s\n" % (PASSWORD, fresh.pop())))
+    done(run("factor", "remove", str(row["id"]), code=fresh.pop()))
+    made = done(run("factor", "add", "--json")).done()
+    done(run("factor", "confirm", str(made["id"]), App(made["secret"]).fresh()))
+    assert done(run("factor", "list"), 4).err
+    done(on(far.hub, "user", "reset-factors", "alice"))
+    assert done(run("factor", "list", "--json")).items() == []
+    assert done(on(far.hub, "keys", "rotate", "--json")).done()["resealed"] >= 0
+
+
 def test_the_story_has_every_command():
     with open(__file__) as f:
-        told = set(re.findall(r'(?:do|show)\("([a-z]+)"(?:, "([a-z-]+)")?', f.read()))
+        told = set(re.findall(r'(?:do|show|run|on)\((?:far\.hub, )?"([a-z]+)"(?:, "([a-z-]+)")?', f.read()))
     api = [n for n, _ in commands() if re.search("^  --host HOST", berth(*n.split(), "--help").out, re.M)]
     assert len(api) > 40 and set(api) - {" ".join(t).strip() for t in told} == {"member token-revoke"}
 
