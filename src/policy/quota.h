@@ -53,6 +53,7 @@ int quota_tx_release(struct db_tx *tx, const char *upload, struct err *err); /* 
  * (the plan shrank, or more came than was reserved) rolls back the reservation's end, too: release it. */
 int quota_tx_settle(struct db_tx *tx, int64_t account, const struct plan_limits *limits, const char *upload,
                     const struct digest *d, int64_t size, bool new_link, bool *ret_warn, struct err *err);
+int quota_tx_any_reserved(struct db_tx *tx, struct err *err); /* 1, 0: there is nothing to expire */
 /* Releases at most max that expired by `now`; returns how many. */
 int quota_tx_expire(struct db_tx *tx, int64_t now, int max, struct err *err);
 /* At the start, before uploads are served: releases those whose upload has no row, at most max;

@@ -16,6 +16,7 @@ static const char RESERVATION_EXPIRED[] =
     RESERVATION_SELECT "WHERE r.expires_at <= $1 ORDER BY r.expires_at LIMIT 1";
 static const char RESERVATION_ORPHAN[] =
     RESERVATION_SELECT "WHERE NOT EXISTS (SELECT 1 FROM uploads u WHERE u.id = r.upload) LIMIT 1";
+static const char RESERVATION_ANY[] = "SELECT bytes FROM reservations LIMIT 1";
 static const char BLOB_GET[] = "SELECT size, links FROM account_blobs WHERE account_id = $1 AND digest = $2";
 static const char BLOB_PUT[] = "INSERT INTO account_blobs (account_id, digest, size, links) VALUES ($1, $2, $3, $4) "
                                "ON CONFLICT (account_id, digest) DO UPDATE SET links = excluded.links";
@@ -106,6 +107,12 @@ int account_blob_tx_delete(struct db_tx *tx, int64_t account, struct str key, st
 }
 
 static void map_int(const struct db_rows *row, void *out) { *(int64_t *)out = db_int(row, 0); }
+
+int quota_tx_any_reserved(struct db_tx *tx, struct err *err)
+{
+    int64_t bytes;
+    return db_one(tx, RESERVATION_ANY, DB_NO_ARGS, map_int, &bytes, err);
+}
 
 int quota_tx_wrong(struct db_tx *tx, int64_t *ret_accounts, struct err *err)
 {

@@ -91,6 +91,13 @@ static int release_write(struct db_tx *tx, void *arg, struct err *err)
     return q->n < 0 ? q->n : 0;
 }
 
+static int any_read(struct db_tx *tx, void *any, struct err *err)
+{
+    int rc = quota_tx_any_reserved(tx, err);
+    *(bool *)any = rc == 1;
+    return rc < 0 ? rc : 0;
+}
+
 static int orphans(struct db_tx *tx, int64_t now, int max, struct err *err)
 {
     (void)now;
@@ -100,8 +107,9 @@ static int orphans(struct db_tx *tx, int64_t now, int max, struct err *err)
 int charge_release(struct registry *g, bool all_orphans, struct err *err)
 {
     struct releases q = {all_orphans ? orphans : quota_tx_expire, RELEASE_PAGE};
-    int rc = 0;
-    while (rc == 0 && q.n == RELEASE_PAGE)
+    bool any = false;
+    int rc = db_read(g->db, any_read, &any, err);
+    while (rc == 0 && any && q.n == RELEASE_PAGE)
         rc = db_write(g->db, release_write, &q, err);
     return rc;
 }

@@ -28,7 +28,7 @@ from rawhttp import build  # noqa: E402
 from registry import IMAGE, digest  # noqa: E402
 from volumes import Disk, mount_image, own_mounts, sh  # noqa: E402
 
-REPOS = ["w/r0", "w/r1", "w/r2"]
+REPOS = ["ww/r0", "ww/r1", "ww/r2"]
 WRITERS = 8
 SMALL = {name: n for name, n in Writer.WEIGHTS.items() if name != "large"}
 
@@ -99,7 +99,7 @@ class Lab:
         """The status of one push of new bytes."""
         w = Patient(90, self.target, self.ledger, random.random(), REPOS)
         try:
-            return 201 if w.push("w/r0", w.rng.randbytes(3000), "put") else next(iter(w.statuses))
+            return 201 if w.push("ww/r0", w.rng.randbytes(3000), "put") else next(iter(w.statuses))
         finally:
             w.wire.close()
 
@@ -200,14 +200,14 @@ def low_water(db):
         lab.start(BERTH_MIN_FREE="16M")
         lab.load(1, "before")
         w = Writer(91, lab.target, lab.ledger, "low", REPOS)
-        got = w.manifest("w/r1", "low")
+        got = w.manifest("ww/r1", "low")
         fill(folder + "/v", 8 << 20)
         time.sleep(0.5)  # the server asks for the free space every 200 ms
         assert lab.push() == 507
-        a = w.wire.request("PUT", "/v2/w/r1/manifests/low2", "w/r1", headers=[("Content-Type", IMAGE)],
+        a = w.wire.request("PUT", "/v2/ww/r1/manifests/low2", "ww/r1", headers=[("Content-Type", IMAGE)],
                            body=got[1])
         assert a.status in (201, 507), a  # a manifest needs no room in the store
-        a = w.change([(("t", "w/r1", "low"), None)], (202,), "DELETE", "/v2/w/r1/manifests/low", "w/r1")
+        a = w.change([(("t", "ww/r1", "low"), None)], (202,), "DELETE", "/v2/ww/r1/manifests/low", "ww/r1")
         assert a is not None
         lab.verify()
         os.unlink(folder + "/v/filler")
@@ -225,16 +225,16 @@ def mark_in_a_body(lab, volume):
     for method in ("PATCH", "PUT"):
         lab.heals()
         before = free(volume)
-        location, data = w.start("w/r2"), bytes(before - (4 << 20))
+        location, data = w.start("ww/r2"), bytes(before - (4 << 20))
         path = location if method == "PATCH" else with_digest(location, digest(b"never checked"))
-        assert w.wire.request(method, path, "w/r2", body=data).status == 507
+        assert w.wire.request(method, path, "ww/r2", body=data).status == 507
         end = time.monotonic() + 60
         while free(volume) < before - (1 << 20):
             assert time.monotonic() < end, "%d bytes are still taken after a %s" % (before - free(volume), method)
             time.sleep(0.05)
-        a = w.wire.request("GET", location, "w/r2")
+        a = w.wire.request("GET", location, "ww/r2")
         assert a.status == 204 and a.get("Range") == "0-0", a
-        assert w.wire.request("DELETE", location, "w/r2").status == 204
+        assert w.wire.request("DELETE", location, "ww/r2").status == 204
     w.wire.close()
 
 
@@ -286,8 +286,8 @@ def settle_collector(lab, name):
         return
     w = Writer(92, lab.target, lab.ledger, "trash", REPOS)
     for i in range(3):
-        want = w.push("w/r0", w.rng.randbytes(700), "put")
-        w.change([(("b", "w/r0", want), None)], (202,), "DELETE", "/v2/w/r0/blobs/" + want, "w/r0")
+        want = w.push("ww/r0", w.rng.randbytes(700), "put")
+        w.change([(("b", "ww/r0", want), None)], (202,), "DELETE", "/v2/ww/r0/blobs/" + want, "ww/r0")
     w.wire.close()
 
 
@@ -466,12 +466,12 @@ def serves_again(lab):
 def slow_push(lab, turn):
     """A push whose body is half sent: (connection, ledger entry, the other half)."""
     w = Writer(93, lab.target, lab.ledger, "slow/%d" % turn, REPOS)
-    data, location = w.rng.randbytes(60000), w.start("w/r0")
+    data, location = w.rng.randbytes(60000), w.start("ww/r0")
     w.wire.close()
     path, want = with_digest(location, digest(data)), digest(data)
-    key = lab.ledger.begin([(("b", "w/r0", want), "there")])
+    key = lab.ledger.begin([(("b", "ww/r0", want), "there")])
     c = lab.target.connect()
-    whole = build("PUT", path, lab.target.headers("w/r0"), data)
+    whole = build("PUT", path, lab.target.headers("ww/r0"), data)
     c.send(whole[:-30000])
     time.sleep(0.05)
     return c, key, whole[-30000:]

@@ -58,7 +58,7 @@ class Kills:
         self.restarts, self.flights, self.trouble = [], [], []
         self.victims, self.read = [], 0
         self.ledger = Ledger()
-        self.repos = ["w/r%d" % i for i in range(6)]
+        self.repos = ["ww/r%d" % i for i in range(6)]
         self.new_repos = 0
 
     # --- the server
@@ -118,8 +118,8 @@ class Kills:
                 with open(os.path.join(hub.data, "keys/admin-password")) as f:
                     hub.admin_password = f.read().strip()
             ledger, target = Ledger(), Target(hub.host, hub.port, hub)
-            w = Writer(0, target, ledger, "first", ["w/first"])
-            w.blob(), w.manifest("w/first", "t")
+            w = Writer(0, target, ledger, "first", ["ww/first"])
+            w.blob(), w.manifest("ww/first", "t")
             hub.kill()
             self.start(hub)
             self.check(read_back(target, ledger, list(ledger.keys)))
@@ -150,17 +150,17 @@ class Kills:
             f.write(bytes([data[1500] ^ 1]))
 
     def repair(self, target):
-        w = Writer(99, target, Ledger(), "repair", ["w/victims"])
+        w = Writer(99, target, Ledger(), "repair", ["ww/victims"])
         for n in range(len(self.victims) + 1):
-            w.push("w/victims", random.Random("victim/%d" % n).randbytes(3000), "put")
+            w.push("ww/victims", random.Random("victim/%d" % n).randbytes(3000), "put")
         w.wire.close()
 
     def pull_victim(self, target):
         """Pulling it shows the damage: the server cuts the stream and moves the file aside."""
         want = digest(random.Random("victim/%d" % len(self.victims)).randbytes(3000))
-        w = Writer(98, target, Ledger(), "pull", ["w/victims"])
+        w = Writer(98, target, Ledger(), "pull", ["ww/victims"])
         try:
-            a = w.wire.request("GET", "/v2/w/victims/blobs/" + quote(want), "w/victims")
+            a = w.wire.request("GET", "/v2/ww/victims/blobs/" + quote(want), "ww/victims")
             if a.status == 200 and digest(a.body) != want:
                 self.note("a damaged blob was served whole")
         except Exception:  # cut, or killed: both are right
@@ -231,7 +231,7 @@ class Kills:
         self.start(hub)
         hub.service = hub.url.split("//")[1]
         target = Target(hub.host, hub.port, hub)
-        target.authorize(self.repos + ["w/victims"])
+        target.authorize(self.repos + ["ww/victims"])
         self.repair(target)
         return hub, target
 
@@ -239,8 +239,8 @@ class Kills:
         """A new repository now and then, so that its making is killed as well."""
         self.new_repos += 1
         if self.new_repos % 16 == 1:
-            target.authorize("w/n%d" % (self.new_repos + i) for i in range(16))
-        self.repos[self.rng.randrange(3)] = "w/n%d" % self.new_repos
+            target.authorize("ww/n%d" % (self.new_repos + i) for i in range(16))
+        self.repos[self.rng.randrange(3)] = "ww/n%d" % self.new_repos
 
     def run(self, kills):
         begin = time.monotonic()

@@ -26,7 +26,7 @@ from power import ENV  # noqa: E402
 from volumes import Disk, own_mounts, sh  # noqa: E402
 
 WEIGHTS = {"blob": 30, "image": 25, "retag": 8, "delete_manifest": 3, "delete_blob": 8, "again": 4, "mount": 6, "large": 1}
-REPOS = ["w/r%d" % i for i in range(6)]
+REPOS = ["ww/r%d" % i for i in range(6)]
 CONFIG = """version: 0.1
 log: {level: error, accesslog: {disabled: true}}
 storage:

@@ -40,7 +40,7 @@ WAL_FULL = 16000000  # bytes; near the 4000 frames after which the server checkp
 ENV = {"BERTH_ACCESS_LOG": "false", "BERTH_LOG_LEVEL": "warn", "BERTH_MIN_FREE": "0", "BERTH_TOKEN_LIFE": "60m",
        "BERTH_GC_GRACE": "1s", "BERTH_SCRUB_RATE": "0", "BERTH_MAX_UPLOADS_PER_USER": "1000000"}
 FEWER = {"large": 0}
-REPOS = ["w/r0", "w/r1", "w/r2"]
+REPOS = ["ww/r0", "ww/r1", "ww/r2"]
 
 
 class Server:
@@ -132,7 +132,7 @@ class Scene:
             self.password = s.hub.admin_password = f.read()
         self.mark(self.ready)
         t = Target(s.hub.host, s.hub.port, s.hub)
-        t.authorize(REPOS + ["w/gc", "w/log"])
+        t.authorize(REPOS + ["ww/gc", "ww/log"])
         self.tokens = t.tokens
         return s, t
 
@@ -162,22 +162,22 @@ class Scene:
         assert not crew.wrong, crew.wrong
 
     def load_images(self, target, seed):
-        w = Writer(60, target, self.ledger, seed, ["w/r0"])
+        w = Writer(60, target, self.ledger, seed, ["ww/r0"])
         for i in range(10):
-            w.manifest("w/r0", "t%d" % i)
+            w.manifest("ww/r0", "t%d" % i)
         w.wire.close()
 
     def fill_log(self, target):
         """SQLite's log is filled beyond one checkpoint, so that it is overwritten in place from then on: then a sync
         of it no longer happens to make everything else durable too."""
-        w = Writer(50, target, self.ledger, "fill", ["w/log"])
-        got = w.manifest("w/log")
+        w = Writer(50, target, self.ledger, "fill", ["ww/log"])
+        got = w.manifest("ww/log")
         crew = []
         for i in range(8):
-            x = Writer(51 + i, target, self.ledger, "fill", ["w/log"])
+            x = Writer(51 + i, target, self.ledger, "fill", ["ww/log"])
             x.WEIGHTS = {"fill": 1}
             x.ops, x.weights = ("fill",), (1,)
-            x.fill = lambda x=x, i=i: x.put_manifest("w/log", "fill%d" % i, got[1])
+            x.fill = lambda x=x, i=i: x.put_manifest("ww/log", "fill%d" % i, got[1])
             crew.append(x)
         crew = Crew(crew)
         crew.run()
@@ -191,18 +191,18 @@ class Scene:
 
     def upkeep(self, server, target):
         """Deleted blobs are collected and a damaged one is moved aside, so that their moves are in the log."""
-        w = Writer(70, target, self.ledger, "upkeep", ["w/gc"])
+        w = Writer(70, target, self.ledger, "upkeep", ["ww/gc"])
         gone = [w.rng.randbytes(500 + i) for i in range(8)]
         for data in gone:
-            w.push("w/gc", data, "put")
+            w.push("ww/gc", data, "put")
         rotten = [w.rng.randbytes(900 + i) for i in range(5)]
-        silent = Writer(71, target, Ledger(), "rot", ["w/gc"])
+        silent = Writer(71, target, Ledger(), "rot", ["ww/gc"])
         for data in rotten:
-            silent.push("w/gc", data, "put")
+            silent.push("ww/gc", data, "put")
             self.victims[digest(data)] = None
         for data in gone:
             want = digest(data)
-            w.change([(("b", "w/gc", want), None)], (202,), "DELETE", "/v2/w/gc/blobs/" + want, "w/gc")
+            w.change([(("b", "ww/gc", want), None)], (202,), "DELETE", "/v2/ww/gc/blobs/" + want, "ww/gc")
             self.collected.add(want)
         for data in rotten:
             want = digest(data)
@@ -220,7 +220,7 @@ class Scene:
         end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
-                if w.wire.request("GET", "/v2/w/gc/blobs/" + want, "w/gc").status == 404:
+                if w.wire.request("GET", "/v2/ww/gc/blobs/" + want, "ww/gc").status == 404:
                     break
             except Gone:
                 pass
@@ -349,7 +349,7 @@ class Scene:
         else:
             report.add(finish_sessions(target, self.ledger, upto))
         fresh = Target(hub.host, hub.port, hub)
-        fresh.authorize(["w/r0"])  # with the password from before the cut
+        fresh.authorize(["ww/r0"])  # with the password from before the cut
         text = "" if report else str(report) + "\n"
         return text + self.fsck(hub)
 
@@ -398,8 +398,8 @@ class Scene:
             return any(os.path.exists(os.path.join(data, paths[f])) for f in folders)
         unlinked = getattr(self.volume.model, "unlinked", None) if isinstance(self.volume, Files) else None
         for want in self.collected:
-            deleted = self.ledger.fits(("b", "w/gc", want), None, upto) and not self.ledger.fits(
-                ("b", "w/gc", want), "there", upto)
+            deleted = self.ledger.fits(("b", "ww/gc", want), None, upto) and not self.ledger.fits(
+                ("b", "ww/gc", want), "there", upto)
             if want in trash and unlinked is not None and not there(want, "blobs", "trash") and not any(
                     p.endswith("/trash/sha256-" + want[7:]) for p in unlinked):
                 wrong += "LOST %s: a row in trash, and no file anywhere\n" % want
