@@ -23,6 +23,14 @@ BODIES = {
     ("POST", "/login/factor/options"): {"ticket": "boc_none"},
     ("POST", "/me/factors/{id}/confirm"): {"code": "123456"},
     ("POST", "/me/factors/webauthn"): {"ticket": "boc_none", "credential": "{}"},
+    ("POST", "/invitations/accept"): {"code": "boc_none"},
+    ("POST", "/orgs/{org}/invitations"): {},
+    ("POST", "/invitations"): {},
+    ("POST", "/signup"): {"name": "{new}", "password": "a-new-password-4711", "code": "boc_none"},
+    ("POST", "/password-reset"): {"user": "{user}"},
+    ("POST", "/password-reset/complete"): {"code": "boc_none", "password": "a-new-password-4711"},
+    ("POST", "/email-verification"): {"code": "boc_none"},
+    ("POST", "/mail/test"): {"to": "x@site.example"},
     ("POST", "/users"): {"name": "{new}", "password": "a-new-password-4711"},
     ("PATCH", "/users/{user}"): {"full_name": "x"},
     ("PUT", "/users/{user}/password"): {"password": "a-new-password-4711"},
@@ -42,9 +50,9 @@ BODIES = {
     ("POST", "/tokens/revoke"): {"token": "not-a-token-of-anybody"},
     ("POST", "/orgs/{org}/tokens"): {"name": "{new}", "bounds": [{"pattern": "{org}/*", "scope": "read"}]},
     ("PATCH", "/orgs/{org}/tokens/{id}"): {"name": "renamed"},
-    ("POST", "/orgs/{org}/trust-rules"): {"name": "{new}", "issuer": "https://issuer.example", "bounds": [{"pattern": "{org}/*", "scope": "read"}],
-                                          "claims": [{"claim": "repository", "pattern": "{org}/app"}]},
-    ("PATCH", "/orgs/{org}/trust-rules/{id}"): {"life_seconds": 300},
+    ("POST", "/orgs/{org}/trust-rules"): {"name": "{new}", "issuer": "https://issuer.example",
+                                          "claims": [{"claim": "sub", "pattern": "x"}], "bounds": [{"pattern": "*", "scope": "read"}]},
+    ("PATCH", "/orgs/{org}/trust-rules/{id}"): {"name": "renamed"},
     ("POST", "/plans"): {"name": "{new}"},
     ("PATCH", "/plans/{plan}"): {"name": "renamed"},
     ("PUT", "/accounts/{account}/plan"): {"plan": "unlimited"},
@@ -54,16 +62,17 @@ QUERIES = {
     "/access/explain": "?who={user}&repository={namespace}/{repo}&action=pull",
 }
 # {id} means another thing below another path
-IDS = {"/orgs/{org}/tokens/{id}": "org_token", "/orgs/{org}/member-tokens/{id}": "member_token", "/tokens/{id}": "token",
-       "/me/factors/{id}": "factor", "/me/sessions/{id}": "session",
-       "/orgs/{org}/trust-rules/{id}": "rule"}
+IDS = {"/orgs/{org}/trust-rules/{id}": "trust_rule", "/orgs/{org}/tokens/{id}": "org_token", "/orgs/{org}/member-tokens/{id}": "member_token",
+       "/tokens/{id}": "token", "/me/factors/{id}": "factor", "/me/sessions/{id}": "session",
+       "/orgs/{org}/invitations/{id}": "invitation", "/invitations/{id}": "site_invitation"}
 # What the owner of an organization may not do in his own either: administrators do. And what is the same for everybody.
-NOT_A = re.compile(r"/me/.*|/login/.*|/keys/rotate|/users/\{user\}/factors|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|"
+NOT_A = re.compile(r"/invitations(/.*)?|/signup|/password-reset(/complete)?|/email-verification|/mail/test|/users/\{user\}/reset-link|/me/.*|/login/.*|/keys/rotate|/users/\{user\}/factors|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|"
                    r"/tokens/revoke|/audit(/export)?|/access/explain|/usage")
-EVERYBODYS = re.compile(r"/openapi\.json|/login(/factor(/options)?)?|/me(/password|/factors(/totp|/webauthn(/options)?)?|/recovery-codes|"
+EVERYBODYS = re.compile(r"/invitations(/accept)?|/signup|/password-reset(/complete)?|/(email-verification|mail/test)|/me/email/verification|/openapi\.json|/login(/factor(/options)?)?|/me(/password|/factors(/totp|/webauthn(/options)?)?|/recovery-codes|"
                         r"/sessions)?|/keys/rotate|/tokens/revoke|/plans(/.*)?")
 PERSONAL = "/repositories/{namespace}/{repo}/collaborators"
-NAMES = ("user", "org", "team", "namespace", "repo", "account", "token", "org_token", "member_token", "tag", "factor", "session", "rule")
+NAMES = ("user", "org", "team", "namespace", "repo", "account", "token", "org_token", "member_token", "tag", "factor", "session",
+         "trust_rule", "invitation", "site_invitation")
 
 
 def uuid(number):
@@ -91,10 +100,10 @@ class Tenant:
         self.ids = dict(user="worker-of-%s" % letter, org=org, team="team-of-%s" % letter, namespace=org, repo="secret-of-%s" % letter,
                         account=org, token=w.add_token(user, [("*", "read")]).id, member_token=worker_token.id,
                         org_token=w.add_token(user, [(org + "/*", "read")], org).id, plan="unlimited", tag="keep", session="4711",
-                        factor=str(world.must("POST", "me/factors/totp", {}, self.login)["id"]))
-        rule = {"name": "ci-of-" + letter, "issuer": "https://issuer.example", "claims": [{"claim": "repository", "pattern": org + "/app"}],
-                "bounds": [{"pattern": org + "/*", "scope": "read"}]}
-        self.ids["rule"] = str(w.must("POST", "orgs/%s/trust-rules" % org, rule, self.login)["id"])
+                        factor="4712", site_invitation="4713",
+                        invitation=str(world.must("POST", "orgs/%s/invitations" % org, {}, self.login)["id"]))
+        rule = filled(BODIES["POST", "/orgs/{org}/trust-rules"], {"new": "ci"})
+        self.ids["trust_rule"] = str(w.must("POST", "orgs/%s/trust-rules" % org, rule, self.login)["id"])
         self.ids.update({k: uuid(self.ids[t]) for k, t in (("pat", "token"), ("oat", "org_token"))})
         self.own_ids = dict(self.ids, namespace=user, account=user)
 
@@ -222,11 +231,12 @@ def empty_list(a, method, template):
 
 def never(world, ids, keys):
     """Ids of the same form and length that nobody has."""
-    def one(v):
+    def one(k, v):
+        taken = world.token_ids if "token" in k else (world.a.ids[k], world.b.ids[k])
         if v.isdigit():
-            return next((n for n in (str(10 ** len(v) - i) for i in range(1, 10 ** len(v))) if n not in world.token_ids), "0")
+            return next(n for n in (str(10 ** len(v) - i) for i in range(1, 10 ** len(v))) if n not in taken)
         return v[:-2] + ("ee" if re.fullmatch("[0-9a-f-]+", v) else "zz")
-    return dict(ids, **{k: one(ids[k]) for k in keys})
+    return dict(ids, **{k: one(k, ids[k]) for k in keys})
 
 
 def masked(a, ids):
