@@ -95,6 +95,8 @@ static int open_http(struct app *a, enum app_mode mode, struct err *err)
     a->rest = rest_new(&ro);
     rest_routes_add(a->rest, a->http, app_api_routes, n_app_api_routes);
     rest_routes_add(a->rest, a->http, user_routes, n_user_routes);
+    rest_routes_add(a->rest, a->http, invite_routes, n_invite_routes);
+    rest_routes_add(a->rest, a->http, reset_routes, n_reset_routes);
     rest_routes_add(a->rest, a->http, login_routes, n_login_routes);
     rest_routes_add(a->rest, a->http, factor_routes, n_factor_routes);
     rest_routes_add(a->rest, a->http, org_routes, n_org_routes);

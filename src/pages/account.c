@@ -24,6 +24,11 @@ static int show_profile(struct page *p, struct err *err)
     line(p, "Full name", "full_name", "text", page_text(p->answer, "full_name"), "name");
     line(p, "E-mail", "email", "email", page_text(p->answer, "email"), "email");
     page_end_form(p, "Save");
+    if (ident_mails(p->r) && page_text(p->answer, "email")[0] != 0 && !json_is_true(json_object_get(p->answer, "email_verified"))) {
+        page_add(p, "<p class=\"quiet\">This address is not proved: nothing is mailed to it.</p>");
+        page_form(p, "/account/email/verify");
+        page_end_form(p, "Mail me a link that proves it");
+    }
     page_add(p, "</section><section><h2>Password</h2>");
     page_form(p, "/account/password");
     line(p, "Old password", "old_password", "password", "", "current-password");
@@ -143,6 +148,8 @@ static int profile_post(struct page *p, struct err *err)
     json_t *body = json_pack("{s:s,s:s}", "full_name", page_field(p, "full_name"), "email", page_field(p, "email"));
     return done(p, page_api(p, HTTP_PATCH, "/me", body, err), err);
 }
+
+static int verify_post(struct page *p, struct err *err) { return done(p, page_api(p, HTTP_POST, "/me/email/verification", NULL, err), err); }
 
 /* Every session ends with the old password; this browser shows the new one's right to a fresh one. */
 static int password_post(struct page *p, struct err *err)
@@ -293,6 +300,7 @@ static int token_revoke_post(struct page *p, struct err *err)
 
 int account_run(struct http_req *r, struct err *err) { return page_run(r, PAGE_LOGIN, account_get, NULL, err); }
 int account_profile_run(struct http_req *r, struct err *err) { return page_run(r, PAGE_FRESH, to_account, profile_post, err); }
+int account_verify_run(struct http_req *r, struct err *err) { return page_run(r, PAGE_LOGIN, to_account, verify_post, err); }
 int account_password_run(struct http_req *r, struct err *err) { return page_run(r, PAGE_LOGIN, to_account, password_post, err); }
 int account_totp_run(struct http_req *r, struct err *err) { return page_run(r, PAGE_FRESH, to_account, totp_post, err); }
 int account_confirm_run(struct http_req *r, struct err *err) { return page_run(r, PAGE_FRESH, to_account, confirm_post, err); }

@@ -162,6 +162,9 @@ static int js_run(struct http_req *r, struct err *err)
     {.methods = (methods_), .pattern = path, .label = label_, .right = RIGHT_PUBLIC, .writes = (writes_), .cap_key = -1,   \
      .body = ((methods_) & HTTP_POST) ? HTTP_BUFFER : HTTP_NONE, .too_large = ERR_TOO_LARGE, .dialect = HTTP_PROBLEM, .run = fn}
 #define SHOWN (HTTP_GET | HTTP_HEAD)
+#define SECRET_ROW(path, label_, writes_, fn)                                                                              \
+    {.methods = SHOWN | HTTP_POST, .pattern = path, .label = label_, .right = RIGHT_PUBLIC, .writes = (writes_), .cap_key = -1, \
+     .body = HTTP_BUFFER, .too_large = ERR_TOO_LARGE, .dialect = HTTP_PROBLEM, .secret = true, .run = fn}
 const struct http_route pages_routes[] = {
     ROW(SHOWN, "/assets/berth.css", "page_css", false, css_run),
     ROW(SHOWN, "/assets/webauthn.js", "page_js", false, js_run),
@@ -181,5 +184,11 @@ const struct http_route pages_routes[] = {
     ROW(HTTP_POST, "/account/sessions/end-all", "page_sessions_end", true, account_sessions_end_run),
     ROW(HTTP_POST, "/account/tokens", "page_token", true, account_token_run),
     ROW(HTTP_POST, "/account/tokens/revoke", "page_token_revoke", true, account_token_revoke_run),
+    ROW(HTTP_POST, "/account/email/verify", "page_email_verify", true, account_verify_run),
+    ROW(SHOWN | HTTP_POST, "/signup", "page_signup", false, signup_run),
+    SECRET_ROW("/invite/{code}", "page_invite", false, invite_run),
+    ROW(SHOWN | HTTP_POST, "/reset", "page_reset", false, reset_run),
+    SECRET_ROW("/reset/{code}", "page_reset_code", false, reset_code_run),
+    SECRET_ROW("/verify/{code}", "page_verify", false, verify_run),
 };
 const size_t n_pages_routes = ARRAY_LEN(pages_routes);

@@ -288,12 +288,12 @@ int page_api(struct page *p, enum http_method method, const char *target, json_t
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     const char *path = arena_printf(&p->r->arena, "/api/v1%s", target);
     struct http_inner in = {.method = method, .target = str_of(path), .headers = head, .n_headers = 1, .body = str_of(text),
-                            .who = p->who, .client = p->r->client};
+                            .who = p->who ? p->who : p->r->who, .client = p->r->client}; /* never NULL: that is the machine itself */
     if (body && text == NULL)
         return err_set(err, ERR_INVALID, "the form is not UTF-8");
     if (http_header(p->r, "User-Agent", &head[1].value))
         in.n_headers = 2;
-    BUG_ON(p->who == NULL);
+    BUG_ON(in.who == NULL);
     json_decref(body);
     json_decref(p->answer);
     p->answer = NULL;
