@@ -90,10 +90,13 @@ static int open_http(struct app *a, enum app_mode mode, struct err *err)
         return rc;
     http_routes_add(a->http, ident_routes, n_ident_routes);
     http_routes_add(a->http, registry_routes, n_registry_routes);
+    http_routes_add(a->http, pages_routes, n_pages_routes);
     struct rest_options ro = {.title = "Berth", .version = BERTH_VERSION, .public_right = RIGHT_PUBLIC, .principal = principal_of};
     a->rest = rest_new(&ro);
     rest_routes_add(a->rest, a->http, app_api_routes, n_app_api_routes);
     rest_routes_add(a->rest, a->http, user_routes, n_user_routes);
+    rest_routes_add(a->rest, a->http, invite_routes, n_invite_routes);
+    rest_routes_add(a->rest, a->http, reset_routes, n_reset_routes);
     rest_routes_add(a->rest, a->http, login_routes, n_login_routes);
     rest_routes_add(a->rest, a->http, factor_routes, n_factor_routes);
     rest_routes_add(a->rest, a->http, org_routes, n_org_routes);

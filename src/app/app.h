@@ -7,6 +7,7 @@
 #include "hub/hub.h"
 #include "ident/ident.h"
 #include "net/egress.h"
+#include "pages/pages.h"
 #include "policy/policy.h"
 #include "registry/registry.h"
 #include "rest/rest.h"

@@ -59,6 +59,7 @@
     X(AUDIT_WEBHOOK, "audit_webhook", TEXT, "", 0, 0, "https://HOST[:PORT]/PATH", 1, "Where the audit log is posted to, in signed batches of JSON") \
     X(AUDIT_WEBHOOK_SECRET, "audit_webhook_secret", SECRET, "", 0, 0, "whsec_BASE64", 1, "Key that posts to audit_webhook are signed with (Standard Webhooks), 24 to 64 bytes") \
     X(AUDIT_KEEP, "audit_keep", TIME, "0", 0, 315360000000000, "time, 0 for ever", 1, "Older rows of the audit log are removed, a signed tombstone tells how many") \
+    X(SIGNUP, "signup", ENUM, "invitation", 0, 0, "open|invitation|closed", 1, "Who may make an account: everybody, who is invited, or nobody but administrators") \
     X(SMTP_URL, "smtp_url", TEXT, "", 0, 0, "smtp(s)://host[:port] or empty", 0, "Mail server; empty: no mail, administrators hand out links") \
     X(SMTP_USER, "smtp_user", TEXT, "", 0, 0, "text", 0, "User at the mail server; empty: without login") \
     X(SMTP_PASSWORD, "smtp_password", SECRET, "", 0, 0, "text", 0, "Password of smtp_user") \

@@ -204,7 +204,8 @@ static int run_token_revoke(const struct cli_args *a)
         TAKES("default-visibility", "private|public", "Of repositories made by a push"),                                   \
         TAKES("no-public", "true|false", "Whether public repositories are forbidden"),                                     \
         TAKES("personal-tokens", "true|false", "Whether members' own tokens work here"),                                   \
-        TAKES("token-max-days", "N", "Longest life of tokens that work here; 0: any")
+        TAKES("token-max-days", "N", "Longest life of tokens that work here; 0: any"),                                     \
+        TAKES("need-mfa", "true|false", "Whether members must have a second factor")
 #define OF_ORG TAKES("org", "ORG", "A token of this organization, not an own one")
 
 #define LOG_FILTER                                                                                                    \
@@ -274,6 +275,9 @@ const struct cli_command cli_commands[] = {
                TAKES("state", "active|disabled", "disabled: no login, and every token ends"), FULL_NAME, EMAIL},
      ASK("PATCH", USERS)},
     {"user passwd", "USER", "Set a user's password; ends the user's logins", ASK("PUT", USERS "/password", .body = "password=<twice")},
+    {"user reset-link", "USER", "Print a link that sets a new password, once", ASK("POST", USERS "/reset-link", .shows = "link")},
+    {"user invite", "", "Invite somebody to the hub; without mail the link is printed", .flags = {EMAIL},
+     ASK("POST", "/invitations", .shows = "link")},
     {"user reset-factors", "USER", "Remove all second factors of a user who lost them", ASK("DELETE", USERS "/factors")},
     {"user remove", "USER", "Remove a user; the name is never given again", ASK("DELETE", USERS)},
 
@@ -335,6 +339,8 @@ const struct cli_command cli_commands[] = {
      ASK("POST", "/me/recovery-codes", .shows = "recovery_codes")},
     {"session list", "", "List browsers that are logged in", ASK("GET", "/me/sessions", .shows = "id,created_at,last_used_at,address,client")},
     {"session end", "ID", "Log a browser out", ASK("DELETE", "/me/sessions/{ID}")},
+    {"mail test", "ADDRESS", "Send a mail, and say what went wrong", ASK("POST", "/mail/test", .body = "to={ADDRESS}")},
+    {"keys rotate", "", "Seal secrets in the database under a new key, and forget the old one", ASK("POST", "/keys/rotate")},
 
     {"token add", "NAME", "Make a token; its text is printed, this once",
      "PATTERN is *, NAMESPACE/*, NAMESPACE/PREFIX* or NAMESPACE/NAME; SCOPE is public-read, read, write, delete or\n"

@@ -54,6 +54,7 @@ struct http_route {
     enum http_body body;
     int cap_key;               /* HTTP_BUFFER: config key that holds the cap, or -1: 64 KiB */
     int too_large;             /* error code above the cap (ERR_TOO_LARGE, ERR_MANIFEST_TOO_LARGE) */
+    bool secret;               /* the path holds one: logs show the pattern in its place */
     bool writes;               /* refused with 503 when read-only */
     bool either_slash;         /* fits with and without one slash at the end; not with {name} */
     enum http_dialect dialect;

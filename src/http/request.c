@@ -429,7 +429,7 @@ void request_account(struct request *q)
     http_header(r, "User-Agent", &agent);
     log_line(LOG_INFO, "request", F_CSTR("id", r->id), F_STR("client", r->client),
              F_CSTR("user", r->log_user ? r->log_user : ""), F_CSTR("method", method),
-             F_STR("path", r->path), F_INT("status", r->status), F_INT("bytes", q->sent),
+             F_STR("path", r->route && r->route->secret ? str_of(r->route->pattern) : r->path), F_INT("status", r->status), F_INT("bytes", q->sent),
              F_INT("us", us), F_STR("agent", agent));
 }
 

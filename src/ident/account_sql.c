@@ -31,6 +31,7 @@ void account_map(const struct db_rows *row, void *account)
     a->no_personal_push = db_int(row, 15) != 0;
     a->default_access = (int)db_int(row, 16);
     a->token_max_days = db_int(row, 17);
+    a->email_verified = db_int(row, 18) != 0;
 }
 
 int account_tx_find(struct db_tx *tx, struct str name, struct account *ret, struct err *err)

@@ -487,9 +487,9 @@ int credential_password(struct ident *i, struct http_req *r, struct str user, st
 {
     if (user.n > BASIC_MAX || password.n > BASIC_MAX)
         return err_set(err, ERR_UNAUTHORIZED, "credential too long");
-    struct secret_tag tag = pair_tag(r, user, password);
+    struct secret_tag pair = pair_tag(r, user, password), tag = tag_from(&pair, r->client);
     struct str key = {(const char *)tag.b, sizeof tag.b};
-    struct principal *p = fail_quiet(i, r, user) ? verified_before(i, key) : NULL;
+    struct principal *p = verified_before(i, key);
     if (p == NULL) {
         int rc = password_check(i, r, user, password, &p, err);
         if (rc < 0)

@@ -123,8 +123,3 @@ int address_tx_seen(struct db_tx *tx, int64_t account_id, struct str address, in
         return rc;
     return known == 0 && n > 0;
 }
-
-bool fail_quiet(struct ident *i, const struct http_req *r, struct str account)
-{
-    return fail_address_check(i, r, NULL) == 0 && fail_account_check(i, r, FAIL_PASSWORD, account, false, NULL) == 0;
-}

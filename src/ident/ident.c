@@ -12,9 +12,13 @@ static struct str host_of(const char *url)
     return str_of(p ? p + 3 : url);
 }
 
+enum signup ident_signup(const struct http_req *r) { return (enum signup)atomic_load(&ident_of(r)->signup); }
+bool ident_mails(const struct http_req *r) { return ident_of(r)->mailer != NULL; }
+
 void ident_reload(struct ident *i, const struct config *c)
 {
     atomic_store(&i->token_life, config_num(c, TOKEN_LIFE));
+    atomic_store(&i->signup, config_num(c, SIGNUP));
     atomic_store(&i->max_failures, config_num(c, MAX_LOGINS_PER_ADDRESS));
     password_setup((int)config_num(c, LOGIN_CONCURRENCY));
 }

@@ -92,7 +92,7 @@ struct account {                 /* a row of accounts, for all but the password 
     int64_t id, state, role, epoch, created_at, last_login_at, plan_id;
     enum account_kind kind;
     char name[ACCOUNT_NAME_MAX + 1], full_name[FULL_NAME_MAX + 1], email[EMAIL_MAX + 1];
-    bool default_public, no_public, personal_tokens, need_mfa, no_personal_push;
+    bool email_verified, default_public, no_public, personal_tokens, need_mfa, no_personal_push;
     int default_access;          /* rank of members on each repository */
     int64_t token_max_days;
 };
@@ -163,6 +163,10 @@ extern const struct rest_route directory_routes[];
 extern const size_t n_directory_routes;
 extern const struct rest_route trust_routes[];
 extern const size_t n_trust_routes;
+extern const struct rest_route invite_routes[];
+extern const size_t n_invite_routes;
+extern const struct rest_route reset_routes[];
+extern const size_t n_reset_routes;
 extern const struct rest_route login_routes[];
 extern const size_t n_login_routes;
 extern const struct rest_route factor_routes[];
@@ -190,6 +194,10 @@ int ident_login_factor(struct http_req *r, struct str ticket, const struct login
                        int64_t *ret_expires, struct err *err);
 /* Options of the ceremony for this ticket, JSON for navigator.credentials.get. ERR_NOT_FOUND: the account has no key. */
 int ident_login_options(struct http_req *r, struct str ticket, struct buf *ret_json, struct err *err);
+
+enum signup { SIGNUP_OPEN, SIGNUP_INVITATION, SIGNUP_CLOSED }; /* as the setting says */
+enum signup ident_signup(const struct http_req *r);
+bool ident_mails(const struct http_req *r); /* mail is set up */
 
 /* --- sessions of browsers. `text` is the cookie's value; only its hash is kept. A session ends when it was not used for
  * SESSION_IDLE_US, SESSION_LIFE_US after it was made, and with password, state or role of its account. */

@@ -56,7 +56,7 @@ struct ident {
     struct sign_key key, api_key; /* of registry tokens; of the APIs' */
     uint8_t credential_key[32];
     char *url, *realm, *service;
-    _Atomic int64_t token_life, max_failures;
+    _Atomic int64_t token_life, max_failures, signup;
     int loops;
     struct ident_loop *loop;
     struct principal *local; /* the machine's administrator: no account */
@@ -97,8 +97,6 @@ int second_factor_missing(struct err *err); /* ERR_UNAUTHORIZED: how to go on wi
 /* A stranger's failures do not hinder who comes from an address that the account logged in from before. */
 int fail_address_check(struct ident *i, const struct http_req *r, struct err *err); /* ERR_TOOMANYREQUESTS */
 void fail_address_count(struct ident *i, const struct http_req *r);
-/* Neither the address nor the account's bucket of strangers is full: what is remembered may answer. */
-bool fail_quiet(struct ident *i, const struct http_req *r, struct str account);
 enum fail_kind { FAIL_PASSWORD, FAIL_FACTOR };
 int fail_account_check(struct ident *i, const struct http_req *r, enum fail_kind kind, struct str account, bool known, struct err *err);
 void fail_account_count(struct ident *i, const struct http_req *r, enum fail_kind kind, struct str account, bool known);
@@ -211,8 +209,8 @@ void account_map(const struct db_rows *row, void *account); /* of ACCOUNT_COLUMN
 #define ACCOUNT_COLUMNS                                                                                                  \
     "a.id, a.state, a.role, a.epoch, a.created_at, a.last_login_at, coalesce(a.plan_id, 0), a.kind, a.name, a.full_name, " \
     "a.email, a.default_visibility, a.no_public, a.personal_tokens, a.need_mfa, a.no_personal_push, a.default_access, "  \
-    "a.token_max_days"
-enum { ACCOUNT_COLUMNS_N = 18 };
+    "a.token_max_days, a.email_verified_at"
+enum { ACCOUNT_COLUMNS_N = 19 };
 
 /* ---- account.c */
 int account_tx_name_free(struct db_tx *tx, struct str name, struct err *err); /* 0, ERR_EXISTS */

@@ -10,6 +10,7 @@ static const struct rest_schema org = {
         {"no_public", REST_BOOL, .required = true, .about = "no repository can be made or become public"},
         {"personal_tokens", REST_BOOL, .required = true, .about = "whether members' own tokens work here"},
         {"token_max_days", REST_INT, .required = true, .about = "longest life of tokens that work here; 0: any"},
+        {"need_mfa", REST_BOOL, .required = true, .about = "members without a second factor are as if they were none"},
         {"created_at", REST_TIME, .required = true},
         {"role", REST_ENUM, .required = true, .nullable = true, .words = words_member_role, .about = "the caller's"},
         {0}}};
@@ -18,7 +19,8 @@ static const struct rest_schema org = {
         {"default_access", REST_ENUM, .words = words_access}, {"default_visibility", REST_ENUM, .words = words_visibility}, \
         {"no_public", REST_BOOL, .about = "no repository can be made or become public"},                                                \
         {"personal_tokens", REST_BOOL, .about = "members' own tokens work here"},                                               \
-        {"token_max_days", REST_INT, .min = 0, .max = 3650}
+        {"token_max_days", REST_INT, .min = 0, .max = 3650},                                                               \
+        {"need_mfa", REST_BOOL, .about = "members without a second factor are as if they were none"}
 static const struct rest_schema org_new = {
     "OrganizationNew", "An organization to be made; who makes it becomes its owner.", (const struct rest_field[]){
         {"name", REST_STRING, .required = true, .max = ACCOUNT_NAME_MAX, .check = &check_account_name},
@@ -38,15 +40,15 @@ static const struct rest_schema member_role = {
 
 json_t *org_json(const struct account *a, int64_t role)
 {
-    return json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:I,s:o,s:o}", "name", a->name, "full_name", a->full_name, "default_access",
+    return json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:b,s:I,s:o,s:o}", "name", a->name, "full_name", a->full_name, "default_access",
                      level_name(a->default_access), "default_visibility", a->default_public ? "public" : "private", "no_public",
-                     a->no_public, "personal_tokens", a->personal_tokens, "token_max_days", (json_int_t)a->token_max_days,
+                     a->no_public, "need_mfa", a->need_mfa, "personal_tokens", a->personal_tokens, "token_max_days", (json_int_t)a->token_max_days,
                      "created_at", rest_json_time(a->created_at), "role",
                      role != MEMBER_NONE ? json_string(member_role_name(role)) : json_null());
 }
 
 static const char SET[] = "UPDATE accounts SET full_name = $2, default_access = $3, default_visibility = $4, no_public = $5, "
-                          "personal_tokens = $6, token_max_days = $7, updated_at = $8 WHERE id = $1";
+                          "personal_tokens = $6, token_max_days = $7, updated_at = $8, need_mfa = $9 WHERE id = $1";
 static const char SET_REMOVED[] = "UPDATE accounts SET state = 1, epoch = epoch + 1, updated_at = $2 WHERE id = $1";
 static const char ANY_REPO[] = "SELECT r.id FROM repos r JOIN namespaces n ON n.id = r.namespace_id "
                                "WHERE n.owner_id = $1 AND r.name > '!~' LIMIT 1";
@@ -119,10 +121,14 @@ static int set(struct db_tx *tx, struct org_job *j, struct err *err)
     bool no_public = rest_bool(b, "no_public", a->no_public);
     if (no_public && public)
         return rest_wrong(j->c, err, "default_visibility", "cannot be public in an organization without public repositories");
+    const struct principal *p = req_principal(j->c->r);
+    bool need = rest_bool(b, "need_mfa", a->need_mfa);
+    if (need && !a->need_mfa && p->kind == WHO_USER && p->role != SITE_ADMIN && !p->second_factor)
+        return rest_wrong(j->c, err, "need_mfa", "would lock you out: add a second factor to your own account first");
     int rc = db_exec(tx, SET,
                      DB_ARGS(DB_I(a->id), DB_T(full), DB_I(level), DB_I(public), DB_I(no_public),
                              DB_I(rest_bool(b, "personal_tokens", a->personal_tokens)),
-                             DB_I(rest_int(b, "token_max_days", a->token_max_days)), DB_I(clock_now())),
+                             DB_I(rest_int(b, "token_max_days", a->token_max_days)), DB_I(clock_now()), DB_I(need)),
                      NULL, err);
     if (rc == 0)
         rc = account_tx_by_id(tx, a->id, a, err);

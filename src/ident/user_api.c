@@ -52,6 +52,8 @@ static const struct rest_schema me = {
         {"site_role", REST_ENUM, .required = true, .words = roles},
         {"full_name", REST_STRING, .required = true},
         {"email", REST_STRING, .required = true},
+        {"email_verified", REST_BOOL, .required = true, .about = "mail goes to this address"},
+        {"second_factor", REST_BOOL, .required = true, .about = "the account has one"},
         {"token_id", REST_INT, .required = true, .nullable = true, .about = "the token that was shown, or that stands behind what was"},
         {0}}};
 json_t *account_json(const struct account *a)
@@ -62,7 +64,8 @@ json_t *account_json(const struct account *a)
 }
 
 static const char USERS[] = "SELECT " ACCOUNT_COLUMNS " FROM accounts a WHERE a.kind = 0 AND a.name > $1 ORDER BY a.name LIMIT $2";
-static const char SET_TEXTS[] = "UPDATE accounts SET full_name = $2, email = $3, updated_at = $4 WHERE id = $1";
+static const char SET_TEXTS[] = "UPDATE accounts SET full_name = $2, email_verified_at = CASE WHEN email = $3 THEN email_verified_at ELSE 0 END, "
+    "email = $3, updated_at = $4 WHERE id = $1";
 static const char SET_ROLE[] = "UPDATE accounts SET role = $2, state = $3, epoch = epoch + 1, updated_at = $4 WHERE id = $1";
 static const char SET_PASSWORD[] = "UPDATE accounts SET pw_hash = $2, epoch = epoch + 1, updated_at = $3 WHERE id = $1";
 static const char SET_REMOVED[] =
@@ -259,8 +262,9 @@ static int me_get(struct rest_call *c, struct err *err)
     if (rc < 0)
         return rc;
     json_t *token = m.p->credential_id != 0 ? json_integer(m.p->credential_id) : json_null();
-    return rest_send(c, json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "name", m.p->name, "kind", kind, "site_role", roles[m.p->role],
-                                  "full_name", m.account.full_name, "email", m.account.email, "token_id", token));
+    return rest_send(c, json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:o}", "name", m.p->name, "kind", kind, "site_role", roles[m.p->role],
+                                  "full_name", m.account.full_name, "email", m.account.email, "email_verified", m.account.email_verified,
+                                  "second_factor", m.p->second_factor, "token_id", token));
 }
 
 static int patch_me(struct db_tx *tx, struct change *ch, struct err *err)
@@ -276,7 +280,9 @@ static int me_patch_run(struct rest_call *c, struct err *err)
 {
     struct user_job j = {.c = c, .name = str_of(req_principal(c->r)->name)};
     struct change ch = {.fn = patch_me, .arg = &j, .accounts = {j.name}, .action = "user.update", .object = j.name};
-    int rc = change_run(c->r, &ch, err);
+    int rc = rest_has(c->body, "email") ? api_fresh(c->r, err) : 0; /* links to new passwords go there */
+    if (rc == 0)
+        rc = change_run(c->r, &ch, err);
     return rc < 0 ? rc : rest_send(c, account_json(&j.account));
 }
 

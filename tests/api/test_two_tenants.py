@@ -23,6 +23,14 @@ BODIES = {
     ("POST", "/login/factor/options"): {"ticket": "boc_none"},
     ("POST", "/me/factors/{id}/confirm"): {"code": "123456"},
     ("POST", "/me/factors/webauthn"): {"ticket": "boc_none", "credential": "{}"},
+    ("POST", "/invitations/accept"): {"code": "boc_none"},
+    ("POST", "/orgs/{org}/invitations"): {},
+    ("POST", "/invitations"): {},
+    ("POST", "/signup"): {"name": "{new}", "password": "a-new-password-4711", "code": "boc_none"},
+    ("POST", "/password-reset"): {"user": "{user}"},
+    ("POST", "/password-reset/complete"): {"code": "boc_none", "password": "a-new-password-4711"},
+    ("POST", "/email-verification"): {"code": "boc_none"},
+    ("POST", "/mail/test"): {"to": "x@site.example"},
     ("POST", "/users"): {"name": "{new}", "password": "a-new-password-4711"},
     ("PATCH", "/users/{user}"): {"full_name": "x"},
     ("PUT", "/users/{user}/password"): {"password": "a-new-password-4711"},
@@ -57,15 +65,16 @@ QUERIES = {
 }
 # {id} means another thing below another path
 IDS = {"/orgs/{org}/teams/{team}/groups/{id}": "team_group", "/orgs/{org}/trust-rules/{id}": "trust_rule", "/orgs/{org}/tokens/{id}": "org_token", "/orgs/{org}/member-tokens/{id}": "member_token",
-       "/tokens/{id}": "token", "/me/factors/{id}": "factor", "/me/sessions/{id}": "session"}
+       "/tokens/{id}": "token", "/me/factors/{id}": "factor", "/me/sessions/{id}": "session",
+       "/orgs/{org}/invitations/{id}": "invitation", "/invitations/{id}": "site_invitation"}
 # What the owner of an organization may not do in his own either: administrators do. And what is the same for everybody.
-NOT_A = re.compile(r"/me/.*|/login/.*|/keys/rotate|/ldap/test|/users/\{user\}/factors|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|"
+NOT_A = re.compile(r"/invitations(/.*)?|/ldap/test|/signup|/password-reset(/complete)?|/email-verification|/mail/test|/users/\{user\}/reset-link|/me/.*|/login/.*|/keys/rotate|/users/\{user\}/factors|/users(/\{user\}(/password)?)?|/plans.*|/accounts/.*|/login|"
                    r"/tokens/revoke|/audit(/export)?|/access/explain|/usage")
-EVERYBODYS = re.compile(r"/openapi\.json|/login(/factor(/options)?)?|/me(/password|/factors(/totp|/webauthn(/options)?)?|/recovery-codes|"
-                        r"/sessions)?|/keys/rotate|/ldap/test|/tokens/revoke|/plans(/.*)?")
+EVERYBODYS = re.compile(r"/ldap/test|/invitations(/accept)?|/signup|/password-reset(/complete)?|/(email-verification|mail/test)|/me/email/verification|/openapi\.json|/login(/factor(/options)?)?|/me(/password|/factors(/totp|/webauthn(/options)?)?|/recovery-codes|"
+                        r"/sessions)?|/keys/rotate|/tokens/revoke|/plans(/.*)?")
 PERSONAL = "/repositories/{namespace}/{repo}/collaborators"
 NAMES = ("user", "org", "team", "namespace", "repo", "account", "token", "org_token", "member_token", "tag", "factor", "session",
-         "trust_rule", "team_group")
+         "trust_rule", "team_group", "invitation", "site_invitation")
 
 
 def uuid(number):
@@ -93,7 +102,8 @@ class Tenant:
         self.ids = dict(user="worker-of-%s" % letter, org=org, team="team-of-%s" % letter, namespace=org, repo="secret-of-%s" % letter,
                         account=org, token=w.add_token(user, [("*", "read")]).id, member_token=worker_token.id,
                         org_token=w.add_token(user, [(org + "/*", "read")], org).id, plan="unlimited", tag="keep", session="4711",
-                        factor=str(world.must("POST", "me/factors/totp", {}, self.login)["id"]))
+                        factor="4712", site_invitation="4713",
+                        invitation=str(world.must("POST", "orgs/%s/invitations" % org, {}, self.login)["id"]))
         group = world.must("POST", "orgs/%s/teams/team-of-%s/groups" % (org, letter), {"provider": "ldap", "group": "g"}, self.login)
         self.ids["team_group"] = str(group["id"])
         rule = filled(BODIES["POST", "/orgs/{org}/trust-rules"], {"new": "ci"})
