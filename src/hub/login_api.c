@@ -2,6 +2,7 @@
 #include "crypt/secret.h"
 #include "hub/hub_int.h"
 
+enum { TOKEN_MAX = 32 << 10 };
 static const int64_t login_life = INT64_C(3600) * 1000000, token_life = INT64_C(600) * 1000000;
 static const struct rest_field login_query[] = {{"refresh_token", REST_BOOL, .about = "answer with one, too"}, {0}};
 static const struct rest_schema login_body = {
@@ -24,41 +25,47 @@ static const struct rest_schema secret_answer = {
     "HubAccessToken", "A token of the API that lives ten minutes.", (const struct rest_field[]){
         {"access_token", REST_STRING, .required = true}, {0}}};
 
-static int answer(struct rest_call *c, struct str name, struct str password, int64_t life, const char *member, bool again, struct err *err)
+/* Sends the token under this name; clients that ask for a refresh token keep it beside: it is the same, and ends with it. */
+static int answer(struct rest_call *c, int rc, struct buf *token, const char *member)
 {
-    struct buf token;
-    int64_t expires;
-    buf_init(&token, 32 << 10);
-    int rc = ident_login(c->r, name, password, life, &token, &expires, err);
     if (rc == 0) {
-        json_t *doc = json_pack("{s:s%}", member, token.p, token.n);
-        if (again)
-            json_object_set_new(doc, "refresh_token", json_stringn(token.p, token.n));
+        json_t *doc = json_pack("{s:s%}", member, token->p, token->n);
+        if (rest_bool(c->query, "refresh_token", false))
+            json_object_set_new(doc, "refresh_token", json_stringn(token->p, token->n));
         rc = rest_send(c, doc);
     }
-    if (token.p != NULL)
-        secret_wipe(token.p, token.n);
-    buf_release(&token);
+    if (token->p != NULL)
+        secret_wipe(token->p, token->n);
+    buf_release(token);
     return rc;
 }
 
-/* Clients that ask for a refresh token keep it beside the other one; it is the same, and ends with it. */
 static int login_run(struct rest_call *c, struct err *err)
 {
-    return answer(c, rest_text(c->body, "username"), rest_text(c->body, "password"), login_life, "token",
-                  rest_bool(c->query, "refresh_token", false), err);
+    struct buf token;
+    int64_t expires;
+    buf_init(&token, TOKEN_MAX);
+    int rc = ident_login(c->r, rest_text(c->body, "username"), rest_text(c->body, "password"), login_life, &token, &expires, err);
+    return answer(c, rc, &token, "token");
 }
 
-/* Here a login's second step will end: as long as no account has a second factor, no token of a first step is good. */
 static int factor_run(struct rest_call *c, struct err *err)
 {
-    (void)c;
-    return err_set(err, ERR_UNAUTHORIZED, "Incorrect authentication credentials");
+    struct buf token;
+    int64_t expires;
+    struct login_proof proof = {.code = rest_text(c->body, "code")};
+    buf_init(&token, TOKEN_MAX);
+    int rc = ident_login_factor(c->r, rest_text(c->body, "login_2fa_token"), &proof, login_life, &token, &expires, err);
+    return answer(c, rc, &token, "token");
 }
 
 static int secret_run(struct rest_call *c, struct err *err)
 {
-    return answer(c, rest_text(c->body, "identifier"), rest_text(c->body, "secret"), token_life, "access_token", false, err);
+    struct buf token;
+    int64_t expires;
+    buf_init(&token, TOKEN_MAX);
+    int rc = ident_login(c->r, rest_text(c->body, "identifier"), rest_text(c->body, "secret"), token_life, &token, &expires, err);
+    return answer(c, rc, &token, "access_token");
 }
 
 /* They change nothing, so they go on when the hub is read-only. */

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 
+import factors
 import pytest
 from berth import Hub
 from registry import INDEX, basic, digest, dumps, index_doc, quote
@@ -150,6 +151,21 @@ def test_login(w):
     for scheme in ("Bearer", "JWT"):
         assert Api(w.hub, scheme + " " + doc["access_token"])("GET", "user", shape="self")["username"] == "olga"
     Api(w.hub, "Token " + doc["access_token"])("GET", "user", status=401)
+
+
+def test_login_with_a_second_factor(w):
+    w.v1("POST", "users", {"name": "fay", "password": PASSWORD})
+    app, _ = factors.add_app(factors.login(w.hub, "fay", PASSWORD))
+    a = w.anonymous.wire.ask("POST", "/v2/users/login/", doc={"username": "fay", "password": PASSWORD})
+    doc = a.json()
+    assert a.status == 401 and doc["detail"] == "Require secondary authentication on MFA enabled account", a
+    w.hub.secrets.add(doc["login_2fa_token"])
+    w.anonymous("POST", "users/2fa-login", {"login_2fa_token": doc["login_2fa_token"], "code": "000000"}, 401)
+    got = w.anonymous("POST", "users/2fa-login", {"login_2fa_token": doc["login_2fa_token"], "code": app.fresh()})
+    assert set(got) == {"token"}
+    w.hub.secrets.add(got["token"])
+    assert Api(w.hub, "JWT " + got["token"])("GET", "user", shape="self")["username"] == "fay"
+    assert w.anonymous.wire.ask("POST", "/v2/auth/token", doc={"identifier": "fay", "secret": PASSWORD}).status == 401
 
 
 def test_too_many_logins(new_hub):
