@@ -137,9 +137,12 @@ def test_delete(h):
 
 def test_an_organization_goes_after_its_repositories(h):
     h.ada.post("/orgs", {"name": "short-lived"}, status=201)
-    h.push.push_image("short-lived/x", "v1")
+    h.push.push_image("short-lived/x", "v1", seed=b"short-lived")
+    used = h.ada.get("/usage/short-lived", status=200).data["bytes"]["used"]
     h.ada.delete("/orgs/short-lived", status=409)
     h.ada.delete("/repositories/short-lived/x", status=204)
+    h.command("gc", "--now")
+    assert used > 0 and h.ada.get("/usage/short-lived", status=200).data["bytes"]["used"] == 0
     h.ada.delete("/orgs/short-lived", status=204)
 
 
