@@ -182,6 +182,13 @@ static int run_token_revoke(const struct cli_args *a)
     return text ? api_run(a, &by_text) : run_api(a);
 }
 
+/* Without a password the directory is only asked who it is. */
+static int run_ldap_test(const struct cli_args *a)
+{
+    static const struct cli_request bind = {.method = "POST", .target = "/ldap/test", .body = "username={USER} password=<once", .shows = "*"};
+    return args_flag(a, "bind") ? api_run(a, &bind) : run_api(a);
+}
+
 #define ASK(method_, target_, ...) .run = run_api, .request = {.method = (method_), .target = (target_), __VA_ARGS__}
 #define SWITCH(name_, help_) {.name = (name_), .help = (help_)}
 #define TAKES(name_, value_, help_) {.name = (name_), .value = (value_), .help = (help_)}
@@ -229,6 +236,8 @@ static int run_token_revoke(const struct cli_args *a)
         SETS("bound", "PATTERN:SCOPE", "bounds[]", "Where the short token may do what; may be repeated"),              \
         TAKES("life-seconds", "N", "Of the short token (default: 900)"),                                              \
         TAKES("jwks", "FILE", "The issuer's keys, when this hub cannot ask it")
+#define TO_ORG TAKES("org", "ORG", "To this organization, not to the hub alone")
+#define INVITATIONS "[/orgs/{--org}]/invitations"
 #define OF_LOG TAKES("org", "ORG", "The log of this organization, for its owners")
 
 /* long because it is the table: a row a command. */
@@ -276,8 +285,6 @@ const struct cli_command cli_commands[] = {
      ASK("PATCH", USERS)},
     {"user passwd", "USER", "Set a user's password; ends the user's logins", ASK("PUT", USERS "/password", .body = "password=<twice")},
     {"user reset-link", "USER", "Print a link that sets a new password, once", ASK("POST", USERS "/reset-link", .shows = "link")},
-    {"user invite", "", "Invite somebody to the hub; without mail the link is printed", .flags = {EMAIL},
-     ASK("POST", "/invitations", .shows = "link")},
     {"user reset-factors", "USER", "Remove all second factors of a user who lost them", ASK("DELETE", USERS "/factors")},
     {"user remove", "USER", "Remove a user; the name is never given again", ASK("DELETE", USERS)},
 
@@ -291,6 +298,12 @@ const struct cli_command cli_commands[] = {
     {"member set", "ORG USER ROLE", "Add a member, or change the role: member, editor or owner",
      ASK("PUT", MEMBERS "/{USER}", .body = "role={ROLE}")},
     {"member remove", "ORG USER", "Take a member out of an organization", ASK("DELETE", MEMBERS "/{USER}")},
+    {"invitation add", "", "Invite somebody to the hub, or to an organization; prints the link when no mail was sent",
+     .flags = {TO_ORG, TAKES("user", "USER", "Only this user may take it; with --org"), EMAIL,
+               TAKES("role", "member|editor|owner", "In the organization (default: member)")},
+     ASK("POST", INVITATIONS, .shows = "link")},
+    {"invitation list", "", "List open invitations", .flags = {TO_ORG}, ASK("GET", INVITATIONS, .shows = "id,email,user,role,by,expires_at")},
+    {"invitation remove", "ID", "Take an invitation back", .flags = {TO_ORG}, ASK("DELETE", INVITATIONS "/{ID}")},
     {"member tokens", "ORG", "List members' tokens that reach the organization",
      ASK("GET", ORGS "/member-tokens", .shows = "id,user,name,bounds,expires_at")},
     {"member token-revoke", "ORG ID", "Revoke a member's token", ASK("DELETE", ORGS "/member-tokens/{ID}")},
@@ -385,6 +398,10 @@ const struct cli_command cli_commands[] = {
     {"usage export", "", "Write what all accounts use to standard output, as CSV", ASK("GET", "/usage", .body = "format=csv", .raw = true)},
 
     {"keys rotate", "", "Seal secrets in the database under a new key", ASK("POST", "/keys/rotate", .shows = "*")},
+    {"mail test", "ADDRESS", "Send a mail, and say what went wrong", ASK("POST", "/mail/test", .body = "to={ADDRESS}")},
+    {"ldap test", "USER", "Look a user up in the directory, step by step",
+     .flags = {SWITCH("bind", "Try the user's password, from standard input")}, .run = run_ldap_test,
+     .request = {.method = "POST", .target = "/ldap/test", .body = "username={USER}", .shows = "*"}},
     {"audit list", "", "Search the audit log, newest first", .flags = {LOG_FILTER, OF_LOG},
      ASK("GET", "[/orgs/{--org}]/audit", .shows = "at,actor,action,object,address,result,count")},
     {"audit export", "", "Write the audit log to standard output", .flags = {LOG_FILTER, TAKES("format", "jsonl|csv", "Default: jsonl")},

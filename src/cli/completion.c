@@ -241,7 +241,7 @@ static void zsh_options(const struct cli_command *c)
 static const char *group_text(size_t i)
 {
     static const char *const groups[][2] = {{"user", "Users"}, {"org", "Organizations"}, {"member", "Members of organizations"},
-                                            {"team", "Teams of organizations"}, {"repo", "Repositories"}, {"token", "Tokens"}, {"tag", "Tags"}, {"factor", "Own second factors"}, {"session", "Own browsers"}, {"keys", "Keys of the hub"}, {"trust", "Trust rules for pipelines"}, {"access", "Rights"},
+                                            {"team", "Teams of organizations"}, {"repo", "Repositories"}, {"token", "Tokens"}, {"tag", "Tags"}, {"factor", "Own second factors"}, {"session", "Own browsers"}, {"keys", "Keys of the hub"}, {"invitation", "Invitations"}, {"mail", "Mail"}, {"ldap", "The directory"}, {"trust", "Trust rules for pipelines"}, {"access", "Rights"},
                                             {"plan", "Plans and limits"}, {"usage", "What accounts use"}, {"audit", "Audit log"}};
     for (size_t k = 0; k < ARRAY_LEN(groups); k++)
         if (str_is(first_word(i), groups[k][0]))

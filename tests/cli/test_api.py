@@ -237,11 +237,27 @@ def test_second_factors(far):
     assert done(on(far.hub, "keys", "rotate", "--json")).done()["resealed"] >= 0
 
 
+def test_what_is_sent_and_asked_elsewhere(make_hub):
+    h = make_hub()
+    h.add_user("alice", PASSWORD)
+    do, show = answers(lambda *args, **kw: on(h, *args, **kw))
+    do("org", "add", "acme")
+    for org in ([], ["--org", "acme"]):
+        assert do("invitation", "add", *org).out.startswith("http")
+        row, = show("invitation", "list", *org)
+        do("invitation", "remove", str(row["id"]), *org)
+        assert show("invitation", "list", *org) == []
+    assert do("user", "reset-link", "alice").out.startswith("http")
+    for args, stdin in ((["mail", "test", "x@example.org"], ""), (["ldap", "test", "x"], ""), (["ldap", "test", "x", "--bind"], "secret-of-x\n")):
+        answer = on(h, *args, stdin=stdin)  # nothing of it is set up
+        assert answer.code == 1 and answer.err.startswith("berth: ") and "secret-of-x" not in answer.err + answer.out, answer
+
+
 def test_the_story_has_every_command():
     with open(__file__) as f:
         told = set(re.findall(r'(?:do|show|run|on)\((?:far\.hub, )?"([a-z]+)"(?:, "([a-z-]+)")?', f.read()))
     api = [n for n, _ in commands() if re.search("^  --host HOST", berth(*n.split(), "--help").out, re.M)]
-    assert len(api) > 40 and set(api) - {" ".join(t).strip() for t in told} == {"member token-revoke"}
+    assert len(api) > 40 and set(api) - {" ".join(t).strip() for t in told} == {"member token-revoke", "mail test", "ldap test"}
 
 
 def test_members_tokens(make_hub, tmp_path):
