@@ -31,3 +31,9 @@ void gen_end(enum gen_space space, struct str name)
     uint64_t before = atomic_fetch_sub(slot(space, name), FLIGHT_ONE - 1);
     BUG_ON(before < FLIGHT_ONE);
 }
+
+void gen_move_all(enum gen_space space)
+{
+    for (size_t i = 0; i < GEN_SLOTS; i++)
+        atomic_fetch_add(&slots[space][i], 1);
+}

@@ -16,4 +16,5 @@ enum gen_space { GEN_REPO, GEN_USER };
 uint64_t gen_now(enum gen_space space, struct str name);
 void gen_begin(enum gen_space space, struct str name);
 void gen_end(enum gen_space space, struct str name);
+void gen_move_all(enum gen_space space); /* after a commit that may concern every name: nothing cached before it is used any more */
 #endif

@@ -93,6 +93,15 @@ static bool has_catalog_scope(const struct principal *p)
     return false;
 }
 
+int gate_lock(const struct repo_fact *f, enum right right, struct err *err)
+{
+    if (f == NULL || !f->locked || (right != RIGHT_PULL && right != RIGHT_PUSH))
+        return 0;
+    return err_set(err, ERR_DENIED,
+                   "the repository is locked: \"%s\" has more private repositories than the plan allows, and this is one of the "
+                   "newest; delete some, make some public, or get another plan", f->owner.name);
+}
+
 /* To an anonymous token alike for private and absent, and always: RFC 6750 3.1; docker and containerd
  * stop at once on it, and ask again for a while without. */
 static int registry_answer(struct http_req *r, const struct gate *g, const struct right_verdict *v, struct err *err)
@@ -100,7 +109,7 @@ static int registry_answer(struct http_req *r, const struct gate *g, const struc
     const struct principal *p = r->who;
     bool in_scope = !p->bearer || (scope_of(p, g->repo.name) & wanted(right_of(r))) != 0;
     if (v->answer == RIGHT_YES && in_scope)
-        return 0;
+        return gate_lock(g->repo.fact, right_of(r), err);
     if (p->kind == WHO_NOBODY)
         return unauthorized(r, p->bearer ? "insufficient_scope" : NULL, err);
     if (v->answer == RIGHT_YES)
@@ -512,6 +521,8 @@ static int find_target(struct http_req *r, struct remember *m, struct err *err)
         return 0;
     }
     g->repo.fact->owner_gen = owner_gen;
+    if (g->repo.fact->locked) /* until another one goes: not known by any generation */
+        return 0;
     m->fact = (struct repo_fact *)shared_ref(&g->repo.fact->shared);
     if (both != GEN_BUSY) {
         m->relation = relation_new(g->standing);

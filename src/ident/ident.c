@@ -169,9 +169,10 @@ int ident_tx_may(struct db_tx *tx, const struct principal *p, enum right right, 
     if (rc < 0)
         return rc;
     struct right_verdict v = gate_verdict(p, &g, right);
+    rc = v.answer == RIGHT_YES ? gate_lock(g.repo.fact, right, err) : denied(&v, err);
     if (g.repo.fact)
         shared_unref(&g.repo.fact->shared);
-    return v.answer == RIGHT_YES ? 0 : denied(&v, err);
+    return rc;
 }
 
 /* An administrator's push into nobody's namespace makes an organization that he owns. */
@@ -208,8 +209,7 @@ int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct s
     if (rc < 0 || (rc = gate_tx_find(tx, p, OBJECT_REPO, &g, err)) < 0)
         return rc;
     struct right_verdict v = gate_verdict(p, &g, RIGHT_PUSH);
-    if (v.answer != RIGHT_YES)
-        rc = denied(&v, err);
+    rc = v.answer == RIGHT_YES ? gate_lock(g.repo.fact, RIGHT_PUSH, err) : denied(&v, err);
     if (g.repo.fact != NULL) {
         into(&g, ret);
         return rc;

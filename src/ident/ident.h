@@ -100,6 +100,7 @@ struct repo_fact {
     struct shared shared;
     int64_t id, namespace_id, owner_id;
     bool public, archived;
+    bool locked;                 /* private, and more of these are older than the owner's plan allows in all */
     struct account owner;        /* of the namespace */
     uint64_t owner_gen;          /* under which `owner` was read */
 };

@@ -182,6 +182,8 @@ int token_check(const struct ident *i, struct str token, struct principal **ret,
 /* ---- gate.c */
 /* WWW-Authenticate for a request without, or with a bad, credential. */
 void gate_challenge(struct http_req *r, const char *error);
+/* What is over its owner's quota of private repositories is neither pulled nor pushed. 0, ERR_DENIED. */
+int gate_lock(const struct repo_fact *f, enum right right, struct err *err);
 unsigned relation_cheap(const struct principal *p, const struct account *owner, bool public, bool *ret_all);
 
 /* ---- ident_sql.c: repositories and what somebody is to them */

@@ -4,8 +4,14 @@
 #include <stdlib.h>
 
 static const char NAMESPACE_ADD[] = "INSERT INTO namespaces (name, owner_id, created_at) VALUES ($1, $2, $3)";
-static const char REPO_FIND[] = "SELECT " ACCOUNT_COLUMNS ", r.id, r.namespace_id, r.public, r.archived FROM repos r "
+/* Deleted ones wait under names below '!~'. */
+#define LOCKED                                                                                                      \
+    "CAST(CASE WHEN r.public = 0 AND p.private_repos >= 0 AND (SELECT count(*) FROM repos o WHERE "                 \
+    "o.namespace_id = r.namespace_id AND o.public = 0 AND o.name > '!~' AND o.id < r.id) >= p.private_repos "      \
+    "THEN 1 ELSE 0 END AS BIGINT)"
+static const char REPO_FIND[] = "SELECT " ACCOUNT_COLUMNS ", r.id, r.namespace_id, r.public, r.archived, " LOCKED " FROM repos r "
                                 "JOIN namespaces n ON n.id = r.namespace_id JOIN accounts a ON a.id = n.owner_id "
+                                "LEFT JOIN plans p ON p.id = coalesce(a.plan_id, (SELECT id FROM plans WHERE site_default = 1)) "
                                 "WHERE r.name = $1";
 static const char REPO_ADD[] = "INSERT INTO repos (namespace_id, name, public, created_at, updated_at) "
                                "SELECT id, $2, $3, $4, $4 FROM namespaces WHERE owner_id = $1";
@@ -44,6 +50,7 @@ static void map_repo(const struct db_rows *row, void *out)
     f->namespace_id = db_int(row, ACCOUNT_COLUMNS_N + 1);
     f->public = db_int(row, ACCOUNT_COLUMNS_N + 2) != 0;
     f->archived = db_int(row, ACCOUNT_COLUMNS_N + 3) != 0;
+    f->locked = db_int(row, ACCOUNT_COLUMNS_N + 4) != 0;
     *(struct repo_fact **)out = f;
 }
 

@@ -143,6 +143,8 @@ static int change_plans(struct rest_call *c, struct change *ch, struct err *err)
     struct ident *i = ident_of(c->r);
     struct err late = {0};
     int rc = change_run(c->r, ch, err);
+    if (rc == 0)
+        gen_move_all(GEN_REPO); /* other repositories may be over their quota now */
     if (rc == 0 && policy_plans_refresh(i->policy, &late) < 0)
         log_line(LOG_WARN, "plans in memory are older than the database's", F_CSTR("error", late.text));
     return rc;

@@ -42,6 +42,10 @@ class World:
         u = self.usage(account)["bytes"]
         return u["used"], u["reserved"]
 
+    def settles(self, used):
+        """A refused upload ends behind its answer."""
+        self.hub.until(lambda: self.bytes() == (used, 0), "nothing reserved, and %d used" % used)
+
     def edit(self, sql):
         """In the database of the stopped hub."""
         if self.hub.database:
@@ -122,10 +126,10 @@ def test_to_the_byte(world, how):
     world.limit(bytes=100 * KIB)
     assert upload(world.alice, "alice/a", blob(60 * KIB, 1), how=how).status == 201
     assert refused(upload(world.alice, "alice/a", blob(40 * KIB + 1, 2), how=how))
-    assert world.bytes() == (60 * KIB, 0)  # the refused one has ended
+    world.settles(60 * KIB)
     if how == "chunked":  # before it lies in staging, not at the end
         assert refused(world.alice.patch(world.alice.start_upload("alice/a"), body=blob(40 * KIB + 1, 2), chunked=True))
-    assert world.bytes() == (60 * KIB, 0)
+    world.settles(60 * KIB)
     assert upload(world.alice, "alice/a", blob(40 * KIB, 3), how=how).status == 201
     assert world.bytes() == (100 * KIB, 0)
     assert refused(upload(world.alice, "alice/new", b"x", how=how))
@@ -246,7 +250,7 @@ def test_a_storm_never_passes_the_limit(world):
     world.hub.start()
     world.hub.until(lambda: world.bytes()[1] == 0, "nothing stays reserved")
     for n in range(3):  # and with everything deleted nothing is used
-        world.api.delete("/repositories/alice/r%d" % n, status=204)
+        assert world.api.delete("/repositories/alice/r%d" % n).status in (204, 404)
     world.hub.until(lambda: world.bytes() == (0, 0), "all is given back")
     assert world.usage()["private_repos"]["used"] == 0 and world.fsck() == []
 
@@ -306,3 +310,37 @@ def test_private_repositories_collaborators_and_seats(world):
     alice.delete("/orgs/acme/members/bob", status=204)
     alice.put("/orgs/acme/members/admin", {"role": "member"}, status=200)
     assert used("acme") == (0, 0, 2) and world.fsck() == []
+
+
+def test_the_newest_private_repositories_lock(world):
+    """When the plan shrinks; until others go, or it grows."""
+    alice = Api(world.hub, "alice", world.password("alice"))
+    for name in "abc":
+        world.alice.push_image("alice/" + name, "t", name.encode())
+    bearer = Client(world.hub, "alice", world.password("alice"), mode="bearer")
+
+    def state():
+        got = [{c.get("/v2/alice/%s/manifests/t" % name).status for c in (world.alice, bearer, world.admin)} for name in "abc"]
+        pushes = [upload(world.alice, "alice/" + name, os.urandom(9)).status for name in "abc"]
+        assert all(len(s) == 1 for s in got) and [p == 201 for p in pushes] == [s == {200} for s in got], (got, pushes)
+        return [s == {200} for s in got]
+
+    assert state() == [True, True, True]
+    world.limit(private_repos=1)
+    assert state() == [True, False, False]
+    a = world.alice.get("/v2/alice/c/manifests/t")
+    assert a.status == 403 and a.code == "DENIED" and "locked" in a.message, a
+    assert world.bob.get("/v2/alice/c/manifests/t").status == 404
+    alice.patch("/repositories/alice/a", {"visibility": "public"}, status=200)
+    assert state() == [True, True, False]
+    a = world.alice.post("/v2/alice/b/blobs/uploads/?mount=%s&from=alice/c" % digest(b"layer 0 of c"))
+    assert a.status == 202, a  # not out of a locked one
+    alice.delete("/repositories/alice/b", status=204)
+    assert world.alice.get("/v2/alice/c/manifests/t").status == 200
+    world.limit(private_repos=0)
+    assert world.alice.get("/v2/alice/c/manifests/t").status == 403
+    world.api.put("/accounts/alice/plan", {"plan": "unlimited"}, status=200)
+    assert world.alice.get("/v2/alice/c/manifests/t").status == 200
+    world.api.put("/accounts/alice/plan", {"plan": "small"}, status=200)
+    assert world.alice.get("/v2/alice/c/manifests/t").status == 403
+    alice.delete("/repositories/alice/c", status=204)
