@@ -237,6 +237,18 @@ static int come(struct db_tx *tx, void *arg, struct err *err)
     return rc == 0 && c->o->groups_known ? teams(tx, c, err) : rc;
 }
 
+int outsider_find(struct ident *i, const char *provider, struct str subject, struct account *ret, struct err *err)
+{
+    struct outsider o = {.provider = provider, .subject = subject};
+    struct coming *c = mem_zalloc(sizeof *c);
+    c->o = &o;
+    int rc = db_read(i->db, look, c, err);
+    if (rc == 1)
+        *ret = c->account;
+    free(c);
+    return rc;
+}
+
 int outsider_login(struct ident *i, struct http_req *r, const struct outsider *o, struct account *ret, struct err *err)
 {
     struct coming *c = arena_zalloc(&r->arena, sizeof *c);
