@@ -199,7 +199,8 @@ static int refresh(struct issuers *s, struct issuer *x, struct http_server *serv
 {
     if (s->users == ASKING_MAX || x->users == ASKING_EACH)
         return err_set(err, ERR_TOOMANYREQUESTS, "too many logins wait for the token's issuer; try again in a moment");
-    s->users++, x->users++;
+    s->users++;
+    x->users++;
     http_aside(server, true); /* its lock is held for a moment only, and never around ours */
     if (!x->asking)
         ask_now(s, x, newer && usable(x));
@@ -207,7 +208,8 @@ static int refresh(struct issuers *s, struct issuer *x, struct http_server *serv
         while (x->asking)
             (void)pthread_cond_wait(&s->cond, &s->lock);
     http_aside(server, false);
-    s->users--, x->users--;
+    s->users--;
+    x->users--;
     return 0;
 }
 

@@ -36,7 +36,8 @@ bool claim_fits(struct str pattern, struct str value)
             star = p++;
             from = v;
         } else if (p < pattern.n && pattern.p[p] == value.p[v]) {
-            p++, v++;
+            p++;
+            v++;
         } else if (star != SIZE_MAX && !apart(value.p[from])) { /* the last star takes one more */
             p = star + 1;
             v = ++from;

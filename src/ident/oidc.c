@@ -26,7 +26,6 @@ struct way { /* what the cookie keeps */
     char state[RANDOM_TEXT + 1], nonce[RANDOM_TEXT + 1], verifier[RANDOM_TEXT + 1];
     int64_t end;
 };
-static const char END_EPOCH[] = "UPDATE accounts SET epoch = epoch + 1 WHERE id = $1";
 static const struct seal_place place = {"cookie", "oidc", 0};
 
 int provider_new(struct provider **ret, const struct net *net, const struct config *c, struct err *err)
@@ -385,9 +384,8 @@ static int callback_run(struct http_req *r, struct err *err)
 
 static int left(struct db_tx *tx, void *arg, struct err *err)
 {
-    struct account *a = arg;
-    int rc = account_tx_end_logins(tx, a->id, err);
-    return rc < 0 ? rc : db_exec(tx, END_EPOCH, DB_ARGS(DB_I(a->id)), NULL, err);
+    const struct account *a = arg;
+    return identity_tx_left(tx, a->id, err);
 }
 
 static int check_logout(const json_t *claims, const struct provider *p, struct err *err)

@@ -76,6 +76,24 @@ int outsider_find(struct ident *i, const char *provider, struct str subject, str
 /* The name that somebody so called is given if it is free. */
 void outsider_name(struct str in, char ret[ACCOUNT_NAME_MAX + 1]);
 
+/* ---- outsider_sql.c */
+enum { GROUP_TEAMS_MAX = 500 };
+struct teams {
+    struct team_of {
+        int64_t team, org;            /* of orgs_tx_held: team 0 */
+    } t[GROUP_TEAMS_MAX];
+    size_t n;
+};
+int identity_tx_find(struct db_tx *tx, const struct outsider *o, int64_t *ret_account, struct err *err); /* 1, 0 */
+int identity_tx_add(struct db_tx *tx, const struct outsider *o, int64_t account_id, struct err *err);    /* and name and e-mail */
+int identity_tx_seen(struct db_tx *tx, const struct outsider *o, int64_t account_id, struct err *err);
+int identity_tx_left(struct db_tx *tx, int64_t account_id, struct err *err); /* all logins and sessions end */
+int teams_tx_of_group(struct db_tx *tx, const char *provider, struct str group, struct teams *add, struct err *err);
+int teams_tx_held(struct db_tx *tx, int64_t account_id, const char *source, struct teams *ret, struct err *err);
+int orgs_tx_held(struct db_tx *tx, int64_t account_id, const char *source, struct teams *ret, struct err *err);
+int team_tx_join(struct db_tx *tx, int64_t team_id, int64_t account_id, const char *source, struct err *err);
+int team_tx_quit(struct db_tx *tx, int64_t team_id, int64_t account_id, const char *source, struct err *err);
+
 /* ---- ldap.c: logins by a directory */
 struct directory;                     /* NULL: none is configured */
 int directory_new(struct directory **ret, const struct net *net, const struct config *c, struct err *err);
