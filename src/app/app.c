@@ -89,6 +89,7 @@ static int open_http(struct app *a, enum app_mode mode, struct err *err)
     if (rc < 0)
         return rc;
     http_routes_add(a->http, ident_routes, n_ident_routes);
+    http_routes_add(a->http, oidc_routes, n_oidc_routes);
     http_routes_add(a->http, registry_routes, n_registry_routes);
     http_routes_add(a->http, pages_routes, n_pages_routes);
     struct rest_options ro = {.title = "Berth", .version = BERTH_VERSION, .public_right = RIGHT_PUBLIC, .principal = principal_of};

@@ -44,6 +44,11 @@
     X(CACHE_SIZE, "cache_size", SIZE, "128M", 1048576, 1099511627776, "bytes", 0, "Memory for manifests and facts of the pull path, all event threads together") \
     X(TOKEN_LIFE, "token_life", TIME, "5m", 60000000, 3600000000, "time", 1, "Life of a registry token") \
     X(LOGIN_CONCURRENCY, "login_concurrency", INT, "2", 1, 64, "count", 0, "Password hashes computed at once (19 MiB each); 64 more may wait, above it 429") \
+    X(OIDC_ISSUER, "oidc_issuer", TEXT, "", 0, 0, "https://...", 0, "Identity provider (OpenID Connect) for sign-on at /login/oidc; to the letter as it calls itself") \
+    X(OIDC_CLIENT_ID, "oidc_client_id", TEXT, "", 0, 0, "text", 0, "This hub's name at the provider; its redirect URI is public_url/login/oidc/callback") \
+    X(OIDC_CLIENT_SECRET, "oidc_client_secret", SECRET, "", 0, 0, "text", 0, "This hub's secret at the provider; empty: a public client") \
+    X(OIDC_SCOPES, "oidc_scopes", TEXT, "openid profile email", 0, 0, "words", 0, "What the provider is asked for") \
+    X(OIDC_GROUPS_CLAIM, "oidc_groups_claim", TEXT, "groups", 0, 0, "claim", 0, "Claim of the ID token that lists groups, for teams") \
     X(LDAP_URL, "ldap_url", TEXT, "", 0, 0, "ldaps://host[:port][,...]", 0, "Directory that logs people in who have no password here; ldap:// means STARTTLS. The next one when one fails") \
     X(LDAP_BASE, "ldap_base", TEXT, "", 0, 0, "DN", 0, "Where the directory's users are")               \
     X(LDAP_BIND_DN, "ldap_bind_dn", TEXT, "", 0, 0, "DN", 0, "The service that looks for users; empty: anonymous") \

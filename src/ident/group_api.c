@@ -11,7 +11,8 @@ static bool provider_fits(struct str s)
         return true;
     if (!str_starts(s, STR_LIT("oidc:")))
         return false;
-    name = (struct str){name.p + 5, name.n - 5};
+    name.p += 5;
+    name.n -= 5;
     return name.n > 0 && memchr(name.p, '/', name.n) == NULL && name_valid(name);
 }
 static const struct rest_check check_provider = {provider_fits, "must be ldap, or oidc: and the name of an identity provider", NULL};

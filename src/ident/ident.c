@@ -95,6 +95,8 @@ int ident_new(struct ident **ret, const struct ident_options *o, struct err *err
         rc = mailer_new(&i->mailer, o->net, o->config, err);
     if (rc == 0 && o->net)
         rc = directory_new(&i->directory, o->net, o->config, err);
+    if (rc == 0 && o->net)
+        rc = provider_new(&i->provider, o->net, o->config, err);
     if (rc < 0) {
         ident_free(i);
         return rc;
@@ -117,6 +119,7 @@ void ident_free(struct ident *i)
     shared_unref(&i->local->shared);
     issuers_free(i->issuers);
     directory_free(i->directory);
+    provider_free(i->provider);
     cache_free(i->verified);
     mailer_free(i->mailer);
     (void)pthread_mutex_destroy(&i->lock);

@@ -141,6 +141,8 @@ int ident_gate_local(struct http_req *r, void *who, struct err *err);
 void ident_gate_release(struct http_req *r);
 extern const struct http_route ident_routes[];            /* /v2/ , GET|POST /token, POST /api/v1/token */
 extern const size_t n_ident_routes;
+extern const struct http_route oidc_routes[];             /* /login/oidc */
+extern const size_t n_oidc_routes;
 /* Of /api/v1. */
 extern const struct rest_route user_routes[];
 extern const size_t n_user_routes;

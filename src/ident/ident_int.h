@@ -46,10 +46,12 @@ struct fail_slot {
 };
 struct issuers;
 struct directory;
+struct provider;
 struct ident {
     struct db *db;
     struct policy *policy;
     struct issuers *issuers; /* keys of others; issuer.c */
+    struct provider *provider;   /* NULL: none; oidc.c */
     struct directory *directory; /* NULL: none; ldap.c */
     const struct net *net;
     struct audit *audit;
@@ -156,6 +158,7 @@ int login_ticket(struct http_req *r, int64_t account_id, char ret_text[TOKEN_TEX
 /* ---- session.c */
 /* An active user as if he had just logged in, but for auth_at. ERR_UNAUTHORIZED. */
 int principal_of_user(struct ident *i, struct str name, struct principal **ret, struct err *err);
+int session_of_account(struct http_req *r, int64_t account_id, char ret_text[TOKEN_TEXT_LEN + 1], struct err *err); /* a fresh one */
 int account_tx_end_logins(struct db_tx *tx, int64_t account_id, struct err *err); /* sessions, and codes for it */
 
 /* ---- mail.c: a bounded queue in memory and one thread that sends */

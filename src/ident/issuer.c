@@ -107,6 +107,7 @@ static void keys_free(struct shared *shared)
 {
     struct issuer_keys *k = (struct issuer_keys *)shared;
     jwks_free(k->set);
+    json_decref(k->configuration);
     free(k);
 }
 
@@ -121,16 +122,17 @@ static int ask(const struct issuers *s, enum net_who who, const char *issuer, st
     const char *url = json_string_value(json_object_get(doc, "jwks_uri"));
     rc = url == NULL ? err_set(err, ERR_UNAVAILABLE, "the issuer's configuration has no jwks_uri")
                      : get(s->net, who, url, JWKS_BYTES_MAX, &a, err);
-    json_decref(doc);
-    if (rc < 0)
-        return rc;
-    rc = jwks_parse(buf_view(&a.body), &set, err);
+    if (rc == 0)
+        rc = jwks_parse(buf_view(&a.body), &set, err);
     net_answer_release(&a);
-    if (rc < 0)
+    if (rc < 0) {
+        json_decref(doc);
         return rc;
+    }
     *ret = mem_zalloc(sizeof **ret);
     shared_init(&(*ret)->shared, sizeof **ret, keys_free);
     (*ret)->set = set;
+    (*ret)->configuration = doc;
     return 0;
 }
 
@@ -232,19 +234,19 @@ int issuer_keys(struct issuers *s, struct http_server *server, enum net_who who,
 }
 
 int issuer_verify(struct issuers *s, struct http_server *server, enum net_who who, const char *issuer, struct str token,
-                  struct jwt *ret, struct err *err)
+                  unsigned algs, struct jwt *ret, struct err *err)
 {
     struct issuer_keys *keys = NULL;
     int rc = issuer_keys(s, server, who, issuer, false, &keys, err);
     if (rc < 0)
         return rc;
-    rc = jwt_verify(keys->set, token, JWT_ALGS_ALL, ret, err);
+    rc = jwt_verify(keys->set, token, algs, ret, err);
     shared_unref(&keys->shared);
     if (rc != ERR_NOT_FOUND)
         return rc;
     if ((rc = issuer_keys(s, server, who, issuer, true, &keys, err)) < 0)
         return rc;
-    rc = jwt_verify(keys->set, token, JWT_ALGS_ALL, ret, err);
+    rc = jwt_verify(keys->set, token, algs, ret, err);
     shared_unref(&keys->shared);
     return rc == ERR_NOT_FOUND ? err_set(err, ERR_UNAUTHORIZED, "the token is refused: its issuer has no such key") : rc;
 }

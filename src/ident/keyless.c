@@ -143,7 +143,7 @@ static int check_asked(struct keyless *k, struct err *err)
         asked += k->rule[at].jwks[0] == 0;
     if (asked == 0)
         return 0;
-    int rc = issuer_verify(k->ident->issuers, k->r->server, NET_TENANT, k->rule[0].issuer, k->token, &t, err);
+    int rc = issuer_verify(k->ident->issuers, k->r->server, NET_TENANT, k->rule[0].issuer, k->token, JWT_ALGS_ALL, &t, err);
     for (size_t at = 0; rc == 0 && at < k->n; at++)
         if (k->rule[at].jwks[0] == 0)
             judge(k, at, &t);

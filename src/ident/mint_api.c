@@ -229,7 +229,7 @@ static int token_run(struct http_req *r, struct err *err)
 
 /* --- exchange. Errors as RFC 6749 5.2 has them. */
 
-static void exchange_error(struct http_req *r, unsigned status, const char *code, const char *text)
+static int exchange_error(struct http_req *r, unsigned status, const char *code, const char *text)
 {
     struct buf body;
     buf_init(&body, 4096);
@@ -240,6 +240,7 @@ static void exchange_error(struct http_req *r, unsigned status, const char *code
     http_add(r, "Content-Type", STR_LIT("application/json"));
     http_add(r, "Cache-Control", STR_LIT("no-store"));
     http_send_buf(r, &body);
+    return 0;
 }
 
 static void exchange_answer(struct http_req *r, const char *text, int64_t expires)
@@ -264,14 +265,14 @@ static int exchange_run(struct http_req *r, struct err *err)
     if (!http_is_type(r, "application/x-www-form-urlencoded") || form_field(r, "grant_type", &grant_type, &why) < 0 ||
         form_field(r, "subject_token", &token, &why) < 0 || form_field(r, "subject_token_type", &type, &why) < 0 ||
         form_field(r, "rule", &rule, &why) < 0)
-        return exchange_error(r, 400, "invalid_request", "a form (application/x-www-form-urlencoded) is expected"), 0;
+        return exchange_error(r, 400, "invalid_request", "a form (application/x-www-form-urlencoded) is expected");
     if (!str_is(grant_type, "urn:ietf:params:oauth:grant-type:token-exchange"))
-        return exchange_error(r, 400, "unsupported_grant_type", "grant_type must be urn:ietf:params:oauth:grant-type:token-exchange"), 0;
+        return exchange_error(r, 400, "unsupported_grant_type", "grant_type must be urn:ietf:params:oauth:grant-type:token-exchange");
     if (!str_is(type, "urn:ietf:params:oauth:token-type:jwt") && !str_is(type, "urn:ietf:params:oauth:token-type:id_token"))
-        return exchange_error(r, 400, "invalid_request", "subject_token_type must be urn:ietf:params:oauth:token-type:jwt or :id_token"), 0;
+        return exchange_error(r, 400, "invalid_request", "subject_token_type must be urn:ietf:params:oauth:token-type:jwt or :id_token");
     int rc = credential_exchange(ident_of(r), r, rule, token, text, &expires, err);
     if (rc == ERR_UNAUTHORIZED)
-        return exchange_error(r, 400, "invalid_grant", err->text), 0;
+        return exchange_error(r, 400, "invalid_grant", err->text);
     if (rc < 0)
         return rc;
     exchange_answer(r, text, expires);

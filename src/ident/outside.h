@@ -15,6 +15,7 @@ void issuers_free(struct issuers *s);
 struct issuer_keys {
     struct shared shared;
     struct jwks *set;
+    json_t *configuration; /* the discovery document */
 };
 /* A worker's call; may wait for others' answers, aside. newer: the set at hand lacks a key. One reference in *ret.
  * ERR_UNAVAILABLE (the log says why), ERR_TOOMANYREQUESTS. */
@@ -24,7 +25,7 @@ int issuer_keys(struct issuers *s, struct http_server *server, enum net_who who,
 int issuer_discover(const struct net *net, enum net_who who, const char *issuer, json_t **ret, struct err *err);
 /* A signed token's claims, by the issuer's keys, asked for again when the set lacks the key. ERR_UNAUTHORIZED. */
 int issuer_verify(struct issuers *s, struct http_server *server, enum net_who who, const char *issuer, struct str token,
-                  struct jwt *ret, struct err *err);
+                  unsigned algs, struct jwt *ret, struct err *err);
 
 /* ---- keyless.c */
 enum { RULES_MAX = 50, ISSUER_MAX = 255, AUDIENCE_MAX = 255, CLAIMS_MAX = 20, CLAIM_PATTERN_MAX = 255, RULE_JWKS_MAX = 16 << 10,
@@ -70,8 +71,28 @@ struct outsider {
 };
 /* Finds or makes it, and puts it into the teams of its groups. ERR_UNAUTHORIZED: it is disabled or removed. */
 int outsider_login(struct ident *i, struct http_req *r, const struct outsider *o, struct account *ret, struct err *err);
+/* 1 and the active account of an identity, 0 none. */
+int outsider_find(struct ident *i, const char *provider, struct str subject, struct account *ret, struct err *err);
 /* The name that somebody so called is given if it is free. */
 void outsider_name(struct str in, char ret[ACCOUNT_NAME_MAX + 1]);
+
+/* ---- outsider_sql.c */
+enum { GROUP_TEAMS_MAX = 500 };
+struct teams {
+    struct team_of {
+        int64_t team, org;            /* of orgs_tx_held: team 0 */
+    } t[GROUP_TEAMS_MAX];
+    size_t n;
+};
+int identity_tx_find(struct db_tx *tx, const struct outsider *o, int64_t *ret_account, struct err *err); /* 1, 0 */
+int identity_tx_add(struct db_tx *tx, const struct outsider *o, int64_t account_id, struct err *err);    /* and name and e-mail */
+int identity_tx_seen(struct db_tx *tx, const struct outsider *o, int64_t account_id, struct err *err);
+int identity_tx_left(struct db_tx *tx, int64_t account_id, struct err *err); /* all logins and sessions end */
+int teams_tx_of_group(struct db_tx *tx, const char *provider, struct str group, struct teams *add, struct err *err);
+int teams_tx_held(struct db_tx *tx, int64_t account_id, const char *source, struct teams *ret, struct err *err);
+int orgs_tx_held(struct db_tx *tx, int64_t account_id, const char *source, struct teams *ret, struct err *err);
+int team_tx_join(struct db_tx *tx, int64_t team_id, int64_t account_id, const char *source, struct err *err);
+int team_tx_quit(struct db_tx *tx, int64_t team_id, int64_t account_id, const char *source, struct err *err);
 
 /* ---- ldap.c: logins by a directory */
 struct directory;                     /* NULL: none is configured */
@@ -80,4 +101,9 @@ void directory_free(struct directory *d);
 /* Name and password, for who has no password here; refused: the same work and answer for who has one. */
 int directory_login(struct ident *i, struct http_req *r, struct str user, struct str password, bool refused, struct account *ret,
                     struct err *err);
+
+/* ---- oidc.c: sign-on by an identity provider; GET /login/oidc sets out, ends in a session's cookie */
+struct provider;                      /* NULL: none is configured */
+int provider_new(struct provider **ret, const struct net *net, const struct config *c, struct err *err);
+void provider_free(struct provider *p);
 #endif

@@ -11,35 +11,13 @@
 
 #include <stdlib.h>
 
-enum { SUFFIX_MAX = 999, TEAMS_MAX = 500 };
+enum { SUFFIX_MAX = 999 };
 
-static const char FIND[] = "SELECT account_id FROM identities WHERE provider = $1 AND subject = $2";
-static const char ADD[] = "INSERT INTO identities (provider, subject, account_id, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)";
-static const char SEEN[] = "UPDATE identities SET seen_at = $3 WHERE provider = $1 AND subject = $2";
-static const char TEXTS[] = "UPDATE accounts SET full_name = $2, email = $3, updated_at = $4 WHERE id = $1";
-static const char LOGIN_AT[] = "UPDATE accounts SET last_login_at = $2 WHERE id = $1";
-static const char TEAMS[] = "SELECT g.team_id, t.org_id FROM team_groups g JOIN teams t ON t.id = g.team_id JOIN accounts o ON o.id = t.org_id "
-                            "WHERE g.provider = $1 AND g.name = $2 AND o.state = 0 ORDER BY g.team_id LIMIT $3";
-static const char MINE[] = "SELECT m.team_id, t.org_id FROM team_members m JOIN teams t ON t.id = m.team_id WHERE m.user_id = $1 AND m.source = $2 "
-                           "ORDER BY m.team_id";
-static const char MY_ORGS[] = "SELECT 0, org_id FROM members WHERE user_id = $1 AND source = $2 ORDER BY org_id";
-static const char JOIN[] = "INSERT INTO team_members (team_id, user_id, source, created_at) VALUES ($1, $2, $3, $4) "
-                           "ON CONFLICT (team_id, user_id) DO NOTHING";
-static const char LEAVE[] = "DELETE FROM team_members WHERE team_id = $1 AND user_id = $2 AND source = $3";
-
-struct team_of {
-    int64_t team, org;
-};
-struct teams {
-    struct team_of t[TEAMS_MAX];
-    size_t n;
-};
 struct coming {
     const struct outsider *o;
     struct http_req *r;
     char wish[ACCOUNT_NAME_MAX + 1]; /* first choice of a name */
     struct account account;
-    bool made;
     const char *source;
     struct teams want, have;
 };
@@ -86,8 +64,6 @@ static int free_name(struct db_tx *tx, const char *wish, char ret[ACCOUNT_NAME_M
 
 /* --- whose it is */
 
-static void map_int(const struct db_rows *row, void *out) { *(int64_t *)out = db_int(row, 0); }
-
 static int record(struct db_tx *tx, const struct coming *c, const char *action, struct err *err)
 {
     char *data = NULL;
@@ -106,21 +82,19 @@ static int record(struct db_tx *tx, const struct coming *c, const char *action, 
 static int make(struct db_tx *tx, struct coming *c, struct err *err)
 {
     char name[ACCOUNT_NAME_MAX + 1];
-    int64_t id = 0, now = clock_now();
+    int64_t id = 0;
     int rc = free_name(tx, c->wish, name, err);
     if (rc < 0 || (rc = account_tx_add(tx, ACCOUNT_USER, str_of(name), "", SITE_NONE, &id, err)) < 0 ||
-        (rc = db_exec(tx, ADD, DB_ARGS(DB_T(str_of(c->o->provider)), DB_T(c->o->subject), DB_I(id), DB_I(now)), NULL, err)) < 0 ||
-        (rc = db_exec(tx, TEXTS, DB_ARGS(DB_I(id), DB_T(c->o->full_name), DB_T(c->o->email), DB_I(now)), NULL, err)) < 0 ||
+        (rc = identity_tx_add(tx, c->o, id, err)) < 0 ||
         (rc = account_tx_by_id(tx, id, &c->account, err)) < 0)
         return rc;
-    c->made = true;
     return record(tx, c, "user.create", err);
 }
 
 static int find(struct db_tx *tx, struct coming *c, struct err *err)
 {
     int64_t id = 0;
-    int rc = db_one(tx, FIND, DB_ARGS(DB_T(str_of(c->o->provider)), DB_T(c->o->subject)), map_int, &id, err);
+    int rc = identity_tx_find(tx, c->o, &id, err);
     if (rc != 1)
         return rc;
     rc = account_tx_by_id(tx, id, &c->account, err);
@@ -130,19 +104,6 @@ static int find(struct db_tx *tx, struct coming *c, struct err *err)
 }
 
 /* --- teams */
-
-static int read_teams(struct db_rows *rows, struct teams *t, struct err *err)
-{
-    int rc;
-    while ((rc = db_next(rows, err)) == 1) {
-        bool known = false;
-        for (size_t k = 0; k < t->n; k++)
-            known = known || (t->t[k].team == db_int(rows, 0) && t->t[k].org == db_int(rows, 1));
-        if (!known && t->n < TEAMS_MAX)
-            t->t[t->n++] = (struct team_of){db_int(rows, 0), db_int(rows, 1)};
-    }
-    return rc;
-}
 
 static bool in_team(const struct teams *t, int64_t team)
 {
@@ -163,21 +124,9 @@ static bool in_org(const struct teams *t, int64_t org)
 static int wanted(struct db_tx *tx, struct coming *c, struct err *err)
 {
     int rc = 0;
-    for (size_t k = 0; rc == 0 && k < c->o->n_groups; k++) {
-        auto_rows struct db_rows *rows = NULL;
-        rc = db_query(tx, TEAMS, DB_ARGS(DB_T(str_of(c->o->provider)), DB_T(c->o->groups[k]), DB_I(TEAMS_MAX)), &rows, err);
-        if (rc == 0)
-            rc = read_teams(rows, &c->want, err);
-    }
+    for (size_t k = 0; rc == 0 && k < c->o->n_groups; k++)
+        rc = teams_tx_of_group(tx, c->o->provider, c->o->groups[k], &c->want, err);
     return rc;
-}
-
-static int held(struct db_tx *tx, const struct coming *c, const char *sql, struct teams *ret, struct err *err)
-{
-    auto_rows struct db_rows *rows = NULL;
-    ret->n = 0;
-    int rc = db_query(tx, sql, DB_ARGS(DB_I(c->account.id), DB_T(str_of(c->source))), &rows, err);
-    return rc < 0 ? rc : read_teams(rows, ret, err);
 }
 
 /* A full organization takes nobody more: the login goes on without the team. */
@@ -190,17 +139,17 @@ static int join(struct db_tx *tx, const struct coming *c, const struct team_of *
         log_line(LOG_WARN, "no seat for a member of a group", F_CSTR("user", c->account.name), F_CSTR("error", full.text));
         return member_tx_remove(tx, t->org, c->account.id, err);
     }
-    return rc < 0 ? rc : db_exec(tx, JOIN, DB_ARGS(DB_I(t->team), DB_I(c->account.id), DB_T(str_of(c->source)), DB_I(clock_now())), NULL, err);
+    return rc < 0 ? rc : team_tx_join(tx, t->team, c->account.id, c->source, err);
 }
 
 static int leave(struct db_tx *tx, struct coming *c, struct err *err)
 {
-    int rc = held(tx, c, MINE, &c->have, err);
+    int rc = teams_tx_held(tx, c->account.id, c->source, &c->have, err);
     for (size_t k = 0; rc == 0 && k < c->have.n; k++)
         if (!in_team(&c->want, c->have.t[k].team))
-            rc = db_exec(tx, LEAVE, DB_ARGS(DB_I(c->have.t[k].team), DB_I(c->account.id), DB_T(str_of(c->source))), NULL, err);
+            rc = team_tx_quit(tx, c->have.t[k].team, c->account.id, c->source, err);
     if (rc == 0)
-        rc = held(tx, c, MY_ORGS, &c->have, err);
+        rc = orgs_tx_held(tx, c->account.id, c->source, &c->have, err);
     for (size_t k = 0; rc == 0 && k < c->have.n; k++)
         if (!in_org(&c->want, c->have.t[k].org))
             rc = member_tx_remove(tx, c->have.t[k].org, c->account.id, err);
@@ -225,16 +174,24 @@ static int look(struct db_tx *tx, void *arg, struct err *err) { return find(tx, 
 static int come(struct db_tx *tx, void *arg, struct err *err)
 {
     struct coming *c = arg;
-    int64_t now = clock_now();
-    c->made = false;
     int rc = find(tx, c, err);
     if (rc == 0)
         rc = make(tx, c, err);
     if (rc >= 0)
-        rc = db_exec(tx, SEEN, DB_ARGS(DB_T(str_of(c->o->provider)), DB_T(c->o->subject), DB_I(now)), NULL, err);
-    if (rc == 0)
-        rc = db_exec(tx, LOGIN_AT, DB_ARGS(DB_I(c->account.id), DB_I(now)), NULL, err);
+        rc = identity_tx_seen(tx, c->o, c->account.id, err);
     return rc == 0 && c->o->groups_known ? teams(tx, c, err) : rc;
+}
+
+int outsider_find(struct ident *i, const char *provider, struct str subject, struct account *ret, struct err *err)
+{
+    struct outsider o = {.provider = provider, .subject = subject};
+    struct coming *c = mem_zalloc(sizeof *c);
+    c->o = &o;
+    int rc = db_read(i->db, look, c, err);
+    if (rc == 1)
+        *ret = c->account;
+    free(c);
+    return rc;
 }
 
 int outsider_login(struct ident *i, struct http_req *r, const struct outsider *o, struct account *ret, struct err *err)

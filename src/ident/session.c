@@ -67,6 +67,11 @@ static int add(struct http_req *r, int64_t account_id, char ret_text[TOKEN_TEXT_
     return db_write(j.ident->db, add_write, &j, err);
 }
 
+int session_of_account(struct http_req *r, int64_t account_id, char ret_text[TOKEN_TEXT_LEN + 1], struct err *err)
+{
+    return add(r, account_id, ret_text, err);
+}
+
 int ident_session_login(struct http_req *r, struct str name, struct str password, char ret_text[TOKEN_TEXT_LEN + 1], struct err *err)
 {
     struct principal *p = NULL;

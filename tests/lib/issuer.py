@@ -118,6 +118,10 @@ class Issuer:
                 else:
                     self.reply(200, json.dumps(made).encode())
 
+            def do_POST(self):
+                issuer.hits.append(self.path)
+                issuer.post(self)
+
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
 
