@@ -3,13 +3,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The program's wiring (app), which parsing does not ask for. */
-struct ident *ident_of(const struct http_req *r)
-{
-    (void)r;
-    return NULL;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct token_ask *t = mem_zalloc(sizeof *t);

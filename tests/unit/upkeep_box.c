@@ -9,19 +9,6 @@
 
 const char BOX_REPO[] = "team/app";
 
-/* The program around the rooms: no request is made here. */
-struct registry *registry_of(const struct http_req *r)
-{
-    (void)r;
-    abort();
-}
-
-struct ident *ident_of(const struct http_req *r)
-{
-    (void)r;
-    abort();
-}
-
 static void admin(const char *fmt, const char *arg)
 {
     char sql[256];
