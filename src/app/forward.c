@@ -82,7 +82,7 @@ int forward_check(const struct config *c, struct err *err)
     struct str text = str_of(config_text(c, AUDIT_WEBHOOK_SECRET));
     int rc = check_url(c, CONFIG_AUDIT_SYSLOG, NET_SYSLOG, false, err);
     if (rc == 0)
-        rc = check_url(c, CONFIG_AUDIT_WEBHOOK, NET_HTTP, false, err);
+        rc = check_url(c, CONFIG_AUDIT_WEBHOOK, NET_HTTP, true, err);
     if (rc == 0 && text.n > 0 && secret_of(text, secret) < 0)
         rc = err_set(err, ERR_USAGE, "audit_webhook_secret (%s): %s and base64 of %d to %d bytes are expected",
                      c->origin[CONFIG_AUDIT_WEBHOOK_SECRET], SECRET_TAG, SECRET_MIN, SECRET_MAX);
