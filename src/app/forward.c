@@ -14,9 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROWS_MAX = 100, AGAIN = 100, ANCHOR_MAX = 1024, BODY_MAX = 8 << 20, RECORD_MAX = 48 << 10, ANSWER_MAX = 64 << 10 };
-enum { SECRET_MIN = 24, SECRET_MAX = 64, FACILITY = 13 /* log audit */, NOTICE = 5, INFORMATIONAL = 6 };
-static const int64_t TICK = 1000000, TIMEOUT = 10000000, WAIT_FIRST = 1000000, WAIT_LAST = 60000000, COMPLAIN = 60000000;
+enum { ROWS_MAX = 100, AGAIN = 100, ANCHOR_MAX = 1024, BODY_MAX = 8 << 20, RECORD_MAX = 48 << 10 };
+enum { SECRET_MIN = 24, SECRET_MAX = 64, ANSWER_MAX = 64 << 10 };
+enum { FACILITY = 13 /* log audit */, NOTICE = 5, INFORMATIONAL = 6 };
+static const int64_t TICK = 1000000, TIMEOUT = 10000000, COMPLAIN = 60000000;
+static const int64_t WAIT_FIRST = 1000000, WAIT_LAST = 60000000;
 static const int64_t HOUR = INT64_C(3600) * 1000000, DAY = INT64_C(86400) * 1000000;
 static const char SECRET_TAG[] = "whsec_";
 
@@ -315,7 +317,8 @@ static int syslog_rows(struct forward *f, struct end *e, const struct batch *b, 
 
 static int syslog_anchor(struct forward *f, struct end *e, const char *line, struct err *err)
 {
-    struct net_syslog_record record = {.severity = INFORMATIONAL, .time = clock_now(), .msgid = "audit.anchor", .text = str_of(line)};
+    struct net_syslog_record record = {
+        .severity = INFORMATIONAL, .time = clock_now(), .msgid = "audit.anchor", .text = str_of(line)};
     int rc = open_syslog(f, err);
     if (rc == 0)
         rc = net_syslog_send(f->syslog, &record, err);
@@ -336,13 +339,17 @@ static int post(struct forward *f, const struct buf *body, struct err *err)
     hash_bytes(DIGEST_SHA256, body->p, body->n, &d);
     hex_encode(id, d.bytes, 16);
     (void)snprintf(at, sizeof at, "%lld", (long long)seconds);
-    int rc = net_hook_sign((struct str){(char *)f->now.secret, f->now.n_secret}, str_of(id), seconds, buf_view(body), signature, err);
+    struct str key = {(char *)f->now.secret, f->now.n_secret};
+    int rc = net_hook_sign(key, str_of(id), seconds, buf_view(body), signature, err);
     if (rc < 0)
         return rc;
-    struct net_header headers[] = {{"content-type", "application/json"}, {"webhook-id", id}, {"webhook-timestamp", at}, {"webhook-signature", signature}};
+    struct net_header headers[] = {{"content-type", "application/json"},
+                                   {"webhook-id", id},
+                                   {"webhook-timestamp", at},
+                                   {"webhook-signature", signature}};
     struct net_end end = {.url = f->now.webhook, .who = NET_OPERATOR};
-    struct net_call call = {.method = "POST", .headers = headers, .n_headers = ARRAY_LEN(headers), .body = buf_view(body),
-                            .cap = ANSWER_MAX, .timeout = TIMEOUT};
+    struct net_call call = {.method = "POST", .headers = headers, .n_headers = ARRAY_LEN(headers),
+                            .body = buf_view(body), .cap = ANSWER_MAX, .timeout = TIMEOUT};
     rc = net_http(f->app->net, &end, &call, &answer, err);
     if (rc < 0)
         return rc;
@@ -402,7 +409,8 @@ static const struct {
 
 static void start_over(struct end *e)
 {
-    log_line(LOG_ERROR, "the audit log was set back: it is forwarded again from its start", F_CSTR("end", e->name), F_INT("had", e->seq));
+    log_line(LOG_ERROR, "the audit log was set back: it is forwarded again from its start", F_CSTR("end", e->name),
+             F_INT("had", e->seq));
     e->seq = e->first = e->again = e->tried = 0;
     e->anchor[0] = '\0';
 }
@@ -590,8 +598,10 @@ int forward_start(struct app *a, struct err *err)
     struct forward *f = mem_zalloc(sizeof *f);
     struct net_url hub;
     f->app = a;
-    f->ends[END_SYSLOG] = (struct end){.name = "syslog", .position = METRIC_AUDIT_SYSLOG_SEQ, .failures = METRIC_AUDIT_SYSLOG_FAILED};
-    f->ends[END_WEBHOOK] = (struct end){.name = "webhook", .position = METRIC_AUDIT_WEBHOOK_SEQ, .failures = METRIC_AUDIT_WEBHOOK_FAILED};
+    f->ends[END_SYSLOG] = (struct end){
+        .name = "syslog", .position = METRIC_AUDIT_SYSLOG_SEQ, .failures = METRIC_AUDIT_SYSLOG_FAILED};
+    f->ends[END_WEBHOOK] = (struct end){
+        .name = "webhook", .position = METRIC_AUDIT_WEBHOOK_SEQ, .failures = METRIC_AUDIT_WEBHOOK_FAILED};
     f->expire_at = clock_now() + HOUR;
     if (net_url_parse(str_of(http_url(a->http)), &hub, NULL) == 0)
         text_copy(f->host, sizeof f->host, str_of(hub.host));
