@@ -84,6 +84,19 @@ class Kills:
         assert hub.ready.wait(START_BOUND) and hub.url, "no restart: " + hub.stderr()[-3000:]
         self.restarts.append(time.monotonic() - begin)
 
+    def start_or_die(self, hub, plan):
+        """The start writes as well (what the audit log counted): the step may come before the first request."""
+        self.launch(hub, plan)
+        end = time.monotonic() + START_BOUND
+        while not hub.ready.wait(0.01) and not self.dead(hub) and time.monotonic() < end:
+            pass
+        if hub.ready.wait(0.05) and hub.url:
+            return True
+        assert plan and self.dead(hub), "no restart: " + hub.stderr()[-3000:]
+        hub.kill()
+        self.start_kills += 1
+        return False
+
     def dead(self, hub):
         return hub.proc.poll() is not None
 
@@ -186,7 +199,8 @@ class Kills:
             time.sleep(self.rng.uniform(0, 0.03))
             hub.kill()
             self.start_kills += 1
-        self.start(hub, plan)
+        if not self.start_or_die(hub, plan):
+            return False
         crew.run()
         if quarantine:
             time.sleep(0.05)
