@@ -352,8 +352,6 @@ const struct cli_command cli_commands[] = {
      ASK("POST", "/me/recovery-codes", .shows = "recovery_codes")},
     {"session list", "", "List browsers that are logged in", ASK("GET", "/me/sessions", .shows = "id,created_at,last_used_at,address,client")},
     {"session end", "ID", "Log a browser out", ASK("DELETE", "/me/sessions/{ID}")},
-    {"mail test", "ADDRESS", "Send a mail, and say what went wrong", ASK("POST", "/mail/test", .body = "to={ADDRESS}")},
-    {"keys rotate", "", "Seal secrets in the database under a new key, and forget the old one", ASK("POST", "/keys/rotate")},
 
     {"token add", "NAME", "Make a token; its text is printed, this once",
      "PATTERN is *, NAMESPACE/*, NAMESPACE/PREFIX* or NAMESPACE/NAME; SCOPE is public-read, read, write, delete or\n"

@@ -158,6 +158,12 @@ static int js_run(struct http_req *r, struct err *err)
     return asset(r, &asset_js, "text/javascript; charset=utf-8");
 }
 
+static int svg_run(struct http_req *r, struct err *err)
+{
+    (void)err;
+    return asset(r, &asset_svg, "image/svg+xml");
+}
+
 #define ROW(methods_, path, label_, writes_, fn)                                                                           \
     {.methods = (methods_), .pattern = path, .label = label_, .right = RIGHT_PUBLIC, .writes = (writes_), .cap_key = -1,   \
      .body = ((methods_) & HTTP_POST) ? HTTP_BUFFER : HTTP_NONE, .too_large = ERR_TOO_LARGE, .dialect = HTTP_PROBLEM, .run = fn}
@@ -167,6 +173,7 @@ static int js_run(struct http_req *r, struct err *err)
      .body = HTTP_BUFFER, .too_large = ERR_TOO_LARGE, .dialect = HTTP_PROBLEM, .secret = true, .run = fn}
 const struct http_route pages_routes[] = {
     ROW(SHOWN, "/assets/berth.css", "page_css", false, css_run),
+    ROW(SHOWN, "/assets/berth.svg", "page_svg", false, svg_run),
     ROW(SHOWN, "/assets/webauthn.js", "page_js", false, js_run),
     ROW(SHOWN | HTTP_POST, "/login", "page_login", false, login_run),
     ROW(HTTP_POST, "/login/factor", "page_login_factor", false, factor_run),

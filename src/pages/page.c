@@ -55,7 +55,7 @@ void page_title(struct page *p, const char *title)
 {
     page_add(p, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s · Berth</title>"
                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-                "<link rel=\"stylesheet\" href=\"/assets/berth.css\">", title);
+                "<link rel=\"icon\" href=\"/assets/berth.svg\"><link rel=\"stylesheet\" href=\"/assets/berth.css\">", title);
     if (p->script)
         page_add(p, "<script src=\"/assets/webauthn.js\" defer></script>");
     page_add(p, "</head><body><header><a class=\"brand\" href=\"/account\">Berth</a>");

@@ -10,7 +10,7 @@ struct asset {
     const char *text;
     size_t n;
 };
-extern const struct asset asset_css, asset_js; /* generated */
+extern const struct asset asset_css, asset_js, asset_svg; /* generated */
 
 struct page {
     struct http_req *r;
