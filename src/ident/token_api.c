@@ -79,14 +79,18 @@ static const char *state_name(const struct credential_row *c, int64_t now)
     return c->state != 0 ? "disabled" : c->expires_at != 0 && c->expires_at <= now ? "expired" : "active";
 }
 
-static int show(struct db_tx *tx, const struct credential_row *c, json_t **ret, struct err *err)
+/* Of the bounds only `*` and what begins with prefix: what a member's token reaches elsewhere is not his organization's to
+ * know. */
+static int show_within(struct db_tx *tx, const struct credential_row *c, struct str prefix, json_t **ret, struct err *err)
 {
     struct principal *bounds = principal_new((struct str){NULL, 0}, 0);
     json_t *list = json_array();
     int rc = credential_tx_bounds(tx, c->id, bounds, err);
-    for (size_t i = 0; rc == 0 && i < bounds->n_bounds; i++)
-        json_array_append_new(list, json_pack("{s:s%,s:s}", "pattern", bounds->bounds[i].pattern.p, bounds->bounds[i].pattern.n,
-                                              "scope", scope_name(bounds->bounds[i].scope)));
+    for (size_t i = 0; rc == 0 && i < bounds->n_bounds; i++) {
+        struct str pattern = bounds->bounds[i].pattern;
+        if (str_is(pattern, "*") || str_starts(pattern, prefix))
+            json_array_append_new(list, json_pack("{s:s%,s:s}", "pattern", pattern.p, pattern.n, "scope", scope_name(bounds->bounds[i].scope)));
+    }
     shared_unref(&bounds->shared);
     json_decref(*ret);
     *ret = json_pack("{s:I,s:s,s:s,s:o,s:s,s:o,s:o,s:o,s:s}", "id", (json_int_t)c->id, "name", c->name, "kind",
@@ -94,6 +98,11 @@ static int show(struct db_tx *tx, const struct credential_row *c, json_t **ret, 
                      rest_json_time(c->created_at), "expires_at", rest_json_time(c->expires_at), "last_used_at",
                      rest_json_time(c->used_at), "last_used_from", c->used_from);
     return rc;
+}
+
+static int show(struct db_tx *tx, const struct credential_row *c, json_t **ret, struct err *err)
+{
+    return show_within(tx, c, STR_LIT(""), ret, err);
 }
 
 static int finish(struct token_job *j, int rc)
@@ -339,7 +348,7 @@ static int members_read(struct db_tx *tx, void *arg, struct err *err)
         struct credential_row row;
         json_t *doc = NULL;
         credential_map(rows, &row);
-        rc = show(tx, &row, &doc, err);
+        rc = show_within(tx, &row, org_prefix(c, org), &doc, err);
         json_object_set_new(doc, "user", rest_json_text(db_text(rows, 12)));
         rest_add(c, doc, json_pack("[I]", (json_int_t)row.id));
     }
