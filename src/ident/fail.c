@@ -3,7 +3,7 @@
  * A bucket that leaks for each. An account has one bucket for all addresses that never logged in to it,
  * and one for each that did: guessing from a thousand places comes to an end, and the owner at his desk
  * notices nothing. */
-#include "ident/ident_int.h"
+#include "ident/outside.h"
 
 #include <arpa/inet.h>
 
@@ -78,7 +78,9 @@ void fail_address_count(struct ident *i, const struct http_req *r)
 
 static uint64_t account_key(const struct http_req *r, enum fail_kind kind, struct str account, bool known)
 {
-    uint64_t parts[3] = {(uint64_t)kind, hashkey(account), known ? address_key(r->client) : 0};
+    char name[ACCOUNT_NAME_MAX + 1]; /* a directory takes one name in many spellings: they share a bucket */
+    outsider_name(account, name);
+    uint64_t parts[3] = {(uint64_t)kind, hashkey(str_of(name)), known ? address_key(r->client) : 0};
     return hashkey((struct str){(const char *)parts, sizeof parts});
 }
 
