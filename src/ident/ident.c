@@ -168,11 +168,12 @@ static int denied(const struct right_verdict *v, struct err *err)
 int ident_tx_may(struct db_tx *tx, const struct principal *p, enum right right, struct str name, struct err *err)
 {
     struct gate g = {.repo.name = name};
+    struct right_verdict v = {0};
     int rc = gate_tx_find(tx, p, OBJECT_REPO, &g, err);
-    if (rc < 0)
-        return rc;
-    struct right_verdict v = gate_verdict(p, &g, right);
-    rc = v.answer == RIGHT_YES ? gate_lock(g.repo.fact, right, err) : denied(&v, err);
+    if (rc >= 0) {
+        v = gate_verdict(p, &g, right);
+        rc = v.answer == RIGHT_YES ? gate_lock(g.repo.fact, right, err) : denied(&v, err);
+    }
     if (g.repo.fact)
         shared_unref(&g.repo.fact->shared);
     return rc;
@@ -209,7 +210,9 @@ int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct s
 {
     struct gate g = {.repo.name = name};
     int rc = ident_tx_stands(tx, p, err);
-    if (rc < 0 || (rc = gate_tx_find(tx, p, OBJECT_REPO, &g, err)) < 0)
+    if (rc == 0 && (rc = gate_tx_find(tx, p, OBJECT_REPO, &g, err)) < 0 && g.repo.fact != NULL)
+        shared_unref(&g.repo.fact->shared);
+    if (rc < 0)
         return rc;
     struct right_verdict v = gate_verdict(p, &g, RIGHT_PUSH);
     rc = v.answer == RIGHT_YES ? gate_lock(g.repo.fact, RIGHT_PUSH, err) : denied(&v, err);
