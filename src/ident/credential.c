@@ -133,11 +133,13 @@ static int user_read(struct db_tx *tx, void *arg, struct err *err)
     struct user_read *q = arg;
     int rc = account_tx_find(tx, q->name, &q->account, err);
     q->found = rc == 1 && q->account.state == ACCOUNT_ACTIVE && q->account.kind == ACCOUNT_USER;
-    if (q->found)
+    if (!q->found) /* the same statements for who is not here, of number 0 (T05) */
+        q->account = (struct account){0};
+    if (rc >= 0)
         rc = account_tx_password(tx, q->account.id, q->hash, err);
-    if (rc >= 0 && q->found && (rc = factor_tx_any(tx, q->account.id, err)) >= 0)
+    if (rc >= 0 && (rc = factor_tx_any(tx, q->account.id, err)) >= 0)
         q->second_factor = rc == 1;
-    if (rc >= 0 && q->found && q->address.n > 0 && (rc = address_tx_known(tx, q->account.id, q->address, err)) >= 0)
+    if (rc >= 0 && q->address.n > 0 && (rc = address_tx_known(tx, q->account.id, q->address, err)) >= 0)
         q->known = rc == 1;
     return rc < 0 ? rc : 0;
 }
@@ -179,6 +181,12 @@ static void token_fill(struct token_read *q, const struct account *a, int64_t no
         q->p->expires = q->row.expires_at;
 }
 
+/* A signed token that was made before its parent got a new text dies with the old one. It counts in seconds. */
+static bool of_old_text(const struct token_read *q, int64_t now)
+{
+    return q->p->auth_at / 1000000 < q->row.created_at / 1000000 && q->row.old_until <= now;
+}
+
 static int token_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct token_read *q = arg;
@@ -186,7 +194,7 @@ static int token_read(struct db_tx *tx, void *arg, struct err *err)
     int64_t now = clock_now();
     q->good = false;
     int rc = q->hash ? credential_tx_by_hash(tx, q->hash, now, &q->row, err) : credential_tx_by_id(tx, q->id, &q->row, err);
-    if (rc != 1 || !credential_lives(&q->row, now))
+    if (rc != 1 || !credential_lives(&q->row, now) || (q->hash == NULL && of_old_text(q, now)))
         return rc < 0 ? rc : 0;
     rc = account_tx_by_id(tx, q->row.account_id, &a, err);
     if (rc != 1 || a.state != ACCOUNT_ACTIVE || (q->name.n > 0 && !str_is(q->name, a.name)))
@@ -476,8 +484,9 @@ static int password_check(struct ident *i, struct http_req *r, struct str user, 
     return rc;
 }
 
-int second_factor_missing(struct err *err)
+int second_factor_missing(struct ident *i, struct http_req *r, const struct principal *p, struct err *err)
 {
+    record_login(i, r, NULL, str_of(p->name), AUDIT_REFUSED);
     return err_set(err, ERR_UNAUTHORIZED, "this account has a second factor, so its password is not taken here: make a personal access "
                                           "token at /account on this hub, and log in with it in the password's place");
 }
@@ -514,9 +523,9 @@ static int verify_basic(struct ident *i, struct http_req *r, struct str value,
     int rc = credential_password(i, r, user, rest, ret, err);
     secret_wipe(text, value.n);
     if (rc == 0 && (*ret)->second_factor && (*ret)->credential_id == 0) {
+        rc = second_factor_missing(i, r, *ret, err);
         shared_unref(&(*ret)->shared);
         *ret = NULL;
-        rc = second_factor_missing(err);
     }
     return rc;
 }

@@ -93,7 +93,8 @@ bool token_text_looks(struct str text); /* a random token, not a password */
 int credential_exchange(struct ident *i, struct http_req *r, struct str selector, struct str token,
                         char text[TOKEN_TEXT_LEN + 1], int64_t *ret_expires, struct err *err);
 void principal_fill(struct principal *p, const struct account *a, uint64_t gen);
-int second_factor_missing(struct err *err); /* ERR_UNAUTHORIZED: how to go on without a password */
+/* ERR_UNAUTHORIZED: how to go on without a password; the refusal is recorded. */
+int second_factor_missing(struct ident *i, struct http_req *r, const struct principal *p, struct err *err);
 
 /* ---- fail.c: failures slow down their address, and the account they were aimed at */
 /* A stranger's failures do not hinder who comes from an address that the account logged in from before. */

@@ -218,7 +218,7 @@ static int token_post(struct http_req *r, struct err *err)
         return err_set(err, ERR_INVALID, "grant_type must be password; or use GET with Basic credentials");
     rc = credential_password(t->ident, r, user, password, &t->who, err);
     if (rc == 0 && t->who->second_factor && t->who->credential_id == 0)
-        rc = second_factor_missing(err);
+        rc = second_factor_missing(t->ident, r, t->who, err);
     return finish(r, t, rc, err);
 }
 
