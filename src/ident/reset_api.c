@@ -62,12 +62,16 @@ static int reset_write(struct db_tx *tx, void *arg, struct err *err)
     struct reset_job *j = arg;
     struct str user = str_of(j->user);
     int64_t verified = 0;
+    char hash[PASSWORD_HASH_MAX] = "";
     int rc = user.n > 0 && memchr(user.p, '@', user.n) ? db_one(tx, BY_EMAIL, DB_ARGS(DB_T(user)), account_map, &j->account, err)
                                                        : account_tx_find(tx, user, &j->account, err);
     j->found = rc == 1 && j->account.kind == ACCOUNT_USER && j->account.state == ACCOUNT_ACTIVE && j->account.email[0] != 0;
     if (rc >= 0 && j->found)
         rc = db_one(tx, VERIFIED, DB_ARGS(DB_I(j->account.id)), map_int, &verified, err);
-    j->found = j->found && verified > 0;
+    if (rc >= 0 && j->found) /* who has none here logs in by a directory: a password here would outlive that one */
+        rc = account_tx_password(tx, j->account.id, hash, err);
+    j->found = j->found && verified > 0 && hash[0] != 0;
+    secret_wipe(hash, sizeof hash);
     return rc < 0 || !j->found ? (rc < 0 ? rc : 0) : code_add(tx, j, RESET_US, err);
 }
 

@@ -1,5 +1,6 @@
 /* Sessions of browsers: see ident.h. */
 #include "ident/api.h"
+#include "ident/outside.h"
 
 enum { USED_EACH_US = 60000000 };
 
@@ -79,7 +80,10 @@ int ident_session_login(struct http_req *r, struct str name, struct str password
                                         : login_password(r, name, password, &p, err);
     if (rc < 0)
         return rc;
-    rc = add(r, p->user_id, ret_text, err);
+    if (p->kind != WHO_USER || p->credential_id != 0) /* a token of another issuer as the password of `oidc` */
+        rc = err_set(err, ERR_UNAUTHORIZED, "a token is not taken here: log in with the password");
+    else
+        rc = add(r, p->user_id, ret_text, err);
     shared_unref(&p->shared);
     return rc;
 }
@@ -175,15 +179,20 @@ static int principal_read(struct db_tx *tx, void *arg, struct err *err)
 {
     struct principal_read *q = arg;
     struct account a;
+    char hash[PASSWORD_HASH_MAX] = "";
     uint64_t gen = q->p->gen;
     int rc = account_tx_find(tx, str_of(q->p->name), &a, err);
     q->found = rc == 1 && a.state == ACCOUNT_ACTIVE && a.kind == ACCOUNT_USER;
     if (rc < 0 || !q->found)
         return rc < 0 ? rc : 0;
     principal_fill(q->p, &a, gen);
-    rc = factor_tx_any(tx, a.id, err);
+    rc = account_tx_password(tx, a.id, hash, err);
+    q->p->expires = rc == 1 && hash[0] == 0 ? clock_now() + OUTSIDER_LIFE_US : 0; /* by a directory's word */
+    secret_wipe(hash, sizeof hash);
+    if (rc < 0 || (rc = factor_tx_any(tx, a.id, err)) < 0)
+        return rc;
     q->p->second_factor = rc == 1;
-    return rc < 0 ? rc : 0;
+    return 0;
 }
 
 int principal_of_user(struct ident *i, struct str name, struct principal **ret, struct err *err)
