@@ -121,6 +121,15 @@ static int user_get(struct rest_call *c, struct err *err)
     return a->kind == ACCOUNT_USER ? rest_send(c, account_json(a)) : api_absent(err, "account");
 }
 
+/* Whoever waits for his turn at hashing keeps no worker from others. */
+static int hash_aside(struct rest_call *c, char ret[PASSWORD_HASH_MAX], struct err *err)
+{
+    http_aside(c->r->server, true);
+    int rc = password_hash(rest_text(c->body, "password"), ret, err);
+    http_aside(c->r->server, false);
+    return rc;
+}
+
 static int add(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct user_job *j = ch->arg;
@@ -142,7 +151,7 @@ static int user_add(struct rest_call *c, struct err *err)
     int rc = ident_account_name_check(j.name, err);
     if (rc < 0)
         return rest_wrong(c, err, "name", "%s", err->text);
-    if ((rc = password_hash(rest_text(c->body, "password"), j.hash, err)) < 0 || (rc = change_run(c->r, &ch, err)) < 0)
+    if ((rc = hash_aside(c, j.hash, err)) < 0 || (rc = change_run(c->r, &ch, err)) < 0)
         return rc;
     rest_location(c, "/api/v1/users/%s", j.account.name);
     return rest_send(c, account_json(&j.account));
@@ -231,14 +240,18 @@ static int password_run(struct rest_call *c, struct str name, struct err *err)
 {
     struct user_job j = {.c = c, .name = name};
     struct change ch = {.fn = set_password, .arg = &j, .accounts = {name}, .action = "user.password", .object = name};
-    int rc = password_hash(rest_text(c->body, "password"), j.hash, err);
+    int rc = hash_aside(c, j.hash, err);
     if (rc == 0)
         rc = change_run(c->r, &ch, err);
     secret_wipe(j.hash, sizeof j.hash);
     return rc < 0 ? rc : rest_send(c, NULL);
 }
 
-static int user_password(struct rest_call *c, struct err *err) { return password_run(c, c->r->parts[0], err); }
+static int user_password(struct rest_call *c, struct err *err)
+{
+    int rc = api_fresh(c->r, err);
+    return rc < 0 ? rc : password_run(c, c->r->parts[0], err);
+}
 
 /* --- the own account */
 
@@ -293,12 +306,18 @@ static int me_password(struct rest_call *c, struct err *err)
     struct str old = rest_text(c->body, "old_password");
     if (p->kind != WHO_USER)
         return err_set(err, ERR_DENIED, "only a user has a password");
-    int rc = token_text_looks(old) ? ERR_UNAUTHORIZED : credential_password(ident_of(c->r), c->r, str_of(p->name), old, &again_p, err);
+    int rc = p->second_factor ? api_fresh(c->r, err) : 0; /* the password alone is no proof then, and a page logs in anew by this */
+    if (rc < 0)
+        return rc;
+    rc = token_text_looks(old) ? ERR_UNAUTHORIZED : credential_password(ident_of(c->r), c->r, str_of(p->name), old, &again_p, err);
     if (rc == ERR_UNAUTHORIZED)
         return rest_wrong(c, err, "old_password", "is not your password");
     if (rc < 0)
         return rc;
+    bool outside = again_p->expires != 0;
     shared_unref(&again_p->shared);
+    if (outside) /* a password here would outlive the one there */
+        return err_set(err, ERR_CONFLICT, "your password is the directory's: change it there");
     return password_run(c, str_of(p->name), err);
 }
 
@@ -306,7 +325,7 @@ const struct rest_route user_routes[] = {
     {REST_GET("/me", "me_get", RIGHT_SIGNED_IN), me_get, "Who am I", "login", .answer = &me},
     {REST_PATCH("/me", "me_update", RIGHT_OWN), me_patch_run, "Change the own account", "login", .body = &me_patch, .answer = &user},
     {REST_PUT("/me/password", "me_password", RIGHT_OWN), me_password, "Change the own password", "login",
-     .body = &password_change},
+     .body = &password_change, .also = {409}},
     {REST_GET("/users", "user_list", RIGHT_USERS_READ), user_list, "List users", "users", .answer = &user, .cursor = "s"},
     {REST_POST("/users", "user_create", RIGHT_USER_CREATE), user_add, "Make a user", "users", .body = &user_new, .answer = &user,
      .status = 201, .also = {409}},

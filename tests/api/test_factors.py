@@ -2,11 +2,13 @@
 import json
 import os
 import threading
+import time
 
 import pytest
 from api import Api
 from authenticator import UP
 from berth import Hub
+from browser import Browser
 from factors import App, Authenticator, add_app, add_key, login, login_factor, login_key, ticket
 from registry import basic
 
@@ -160,6 +162,50 @@ def test_old_login_is_not_enough(db):
         assert me.post("/me/factors/webauthn/options", status=403).data["code"] == "fresh_login_required"
         assert me.delete("/me/factors/1", status=403).data["code"] == "fresh_login_required"
         login(h, "ulla", PASSWORD).post("/me/factors/totp", {}, status=201)
+
+
+def test_the_old_password_is_no_proof_beside_a_factor(db):
+    """A new password logs a browser in anew: with a factor that takes the factor, or a stolen cookie and the password open all."""
+    with Hub(db) as h:
+        h.add_user("ulla", PASSWORD)
+        me, browser, change = login(h, "ulla", PASSWORD), Browser(h), {"old_password": PASSWORD, "password": PASSWORD + "2"}
+        browser.login("ulla", PASSWORD)
+        add_app(me)
+        h.stop()
+        h.extra["BERTH_TEST_AHEAD"] = "660"
+        h.start()
+        assert Api(h, token=me.client.token).put("/me/password", change, status=403).data["code"] == "fresh_login_required"
+        browser.go("/account")
+        assert "/account/proof" in browser.submit("/account/password", **change).forms
+        assert ticket(h, "ulla", PASSWORD)  # it is the old one
+
+
+def test_a_rotated_token_takes_its_children_along(site, user, me):
+    """What was made by the old text ends with the old text."""
+    made = me.post("/tokens", {"name": "ci"}, status=201).data
+    child = Api(site).post("/login", {"username": user, "password": made["token"]}, status=200).data["token"]
+    site.secrets.update((made["token"], child))
+
+    def rotate(hours):
+        time.sleep(1.1)  # signed tokens count in seconds
+        return me.post("/tokens/%d/rotate" % made["id"], {"overlap_hours": hours}, status=200).data["token"]
+    site.secrets.add(rotate(24))
+    assert Api(site, token=child).get("/me").status == 200
+    text = rotate(0)
+    site.secrets.add(text)
+    assert Api(site, token=child).get("/me").status == 401
+    grandchild = Api(site).post("/login", {"username": user, "password": text}, status=200).data["token"]
+    assert Api(site, token=grandchild).get("/me").status == 200
+
+
+def test_owners_do_not_see_where_else_members_tokens_reach(site, user, me):
+    admin, org = login(site, site.admin_name, site.admin_password), user + "-org"
+    admin.post("/orgs", {"name": org}, status=201)
+    admin.put("/orgs/%s/members/%s" % (org, user), {"role": "member"}, status=200)
+    bounds = [{"pattern": p, "scope": "read"} for p in (org + "/app", "elsewhere/secret")]
+    site.secrets.add(me.post("/tokens", {"name": "ci", "bounds": bounds}, status=201).data["token"])
+    assert [t["bounds"] for t in admin.all("/orgs/%s/member-tokens" % org)] == [bounds[:1]]
+    assert sorted(b["pattern"] for b in me.all("/tokens")[0]["bounds"]) == sorted(b["pattern"] for b in bounds)
 
 
 # --- T13, T14: once

@@ -124,6 +124,7 @@ def test_an_account_is_made_when_somebody_comes(world):
     c.close()
     expires = time.mktime(time.strptime(a.data["expires_at"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
     assert expires - time.time() <= 301                   # a directory does not tell when somebody leaves
+    Api(world, "jane", "ldap-pw-jane").put("/me/password", {"old_password": "ldap-pw-jane", "password": "one-of-here-4711"}, status=409)
     token = Api(world, "jane", "ldap-pw-jane").post("/tokens", {"name": "ci"}, status=201).data["token"]
     world.secrets.add(token)
     assert Client(world, "jane", token).get("/v2/").status == 200
