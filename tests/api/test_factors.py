@@ -1,4 +1,5 @@
 """Second factors over /api/v1: apps, security keys, recovery codes; what a login is without them. T06, T12, T13, T14, T15, T50."""
+import http.client
 import json
 import os
 import threading
@@ -178,6 +179,28 @@ def test_the_old_password_is_no_proof_beside_a_factor(db):
         browser.go("/account")
         assert "/account/proof" in browser.submit("/account/password", **change).forms
         assert ticket(h, "ulla", PASSWORD)  # it is the old one
+
+
+def test_docker_hubs_second_step(site, user, me):
+    """As docker's older clients log in: the ticket and the code, each once."""
+    app, codes = add_app(me)
+
+    def ask(path, doc, status):
+        c = http.client.HTTPConnection(site.host, site.port, timeout=60)
+        c.request("POST", "/v2/users/" + path, json.dumps(doc), {"Content-Type": "application/json"})
+        a = c.getresponse()
+        body = json.loads(a.read())
+        c.close()
+        assert a.status == status, body
+        return body
+    first = ask("login", {"username": user, "password": PASSWORD}, 401)["login_2fa_token"]
+    site.secrets.add(first)
+    ask("2fa-login", {"login_2fa_token": first, "code": "abc"}, 401)
+    code = app.fresh()
+    token = ask("2fa-login", {"login_2fa_token": first, "code": code}, 200)["token"]
+    site.secrets.add(token)
+    assert Api(site, token=token).get("/me", status=200).data["name"] == user
+    ask("2fa-login", {"login_2fa_token": first, "code": codes[0]}, 401)
 
 
 def test_a_rotated_token_takes_its_children_along(site, user, me):
