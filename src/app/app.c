@@ -71,11 +71,14 @@ static int key_file(struct store *s, const char *name, uint8_t key[KEY_BYTES], s
     return rc;
 }
 
-/* Whose Idempotency-Keys a request uses. */
+/* Whose Idempotency-Keys a request uses: a token's answers are for that token. */
 static struct str principal_of(const struct http_req *r)
 {
     const struct principal *p = r->who;
-    return p == NULL ? STR_LIT("") : p->kind == WHO_LOCAL ? STR_LIT("!local") : str_of(p->name);
+    if (p == NULL || (p->kind != WHO_LOCAL && p->name[0] == 0))
+        return STR_LIT("");
+    return p->kind == WHO_LOCAL ? STR_LIT("!local")
+                                : str_of(arena_printf(&((struct http_req *)(uintptr_t)r)->arena, "%s/%lld", p->name, (long long)p->credential_id));
 }
 
 /* A command has a server, too: one that does not listen, for requests of its own (op_api). */
