@@ -1,5 +1,5 @@
 /* Repository names: the grammar, the short form of the library, and the reserved first parts. */
-#include "ident/ident_int.h"
+#include "ident/outside.h"
 
 #include <stdio.h>
 
@@ -82,4 +82,25 @@ int canonical_name(struct str in, char *out, struct err *err)
         return err_set(err, ERR_NAME_INVALID, "the name \"%.*s\" is reserved", STR_FMT(checked));
     (void)snprintf(out, LIBRARY_MAX, "%s%.*s", first.n == in.n ? "library/" : "", STR_FMT(in));
     return 0;
+}
+
+/* What a provider calls somebody, as a name of here; see outsider.c. */
+void outsider_name(struct str in, char ret[ACCOUNT_NAME_MAX + 1])
+{
+    enum { MOST = ACCOUNT_NAME_MAX - 4 }; /* room for a suffix */
+    size_t n = 0;
+    for (size_t i = 0; i < in.n && in.p[i] != '@' && n < MOST; i++) {
+        char c = in.p[i];
+        if (c >= 'A' && c <= 'Z')
+            c = (char)(c - 'A' + 'a');
+        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+            ret[n++] = c;
+        else if (n > 0 && ret[n - 1] != '-')
+            ret[n++] = '-';
+    }
+    while (n > 0 && ret[n - 1] == '-')
+        n--;
+    ret[n] = 0;
+    if (n < ACCOUNT_NAME_MIN)
+        snprintf(ret, ACCOUNT_NAME_MAX + 1, "user%s%s", n ? "-" : "", n ? (char[]){ret[0], 0} : "");
 }

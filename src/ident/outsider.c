@@ -9,6 +9,7 @@
 #include "ident/outside.h"
 #include "policy/quota.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { SUFFIX_MAX = 999 };
@@ -23,26 +24,6 @@ struct coming {
 };
 
 /* --- the name */
-
-void outsider_name(struct str in, char ret[ACCOUNT_NAME_MAX + 1])
-{
-    enum { MOST = ACCOUNT_NAME_MAX - 4 }; /* room for a suffix */
-    size_t n = 0;
-    for (size_t i = 0; i < in.n && in.p[i] != '@' && n < MOST; i++) {
-        char c = in.p[i];
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c - 'A' + 'a');
-        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
-            ret[n++] = c;
-        else if (n > 0 && ret[n - 1] != '-')
-            ret[n++] = '-';
-    }
-    while (n > 0 && ret[n - 1] == '-')
-        n--;
-    ret[n] = 0;
-    if (n < ACCOUNT_NAME_MIN)
-        snprintf(ret, ACCOUNT_NAME_MAX + 1, "user%s%s", n ? "-" : "", n ? (char[]){ret[0], 0} : "");
-}
 
 /* A name that no account has or had. */
 static int free_name(struct db_tx *tx, const char *wish, char ret[ACCOUNT_NAME_MAX + 1], struct err *err)
