@@ -8,7 +8,7 @@ from berth import commands
 from conftest import ROOT, binary, blocks, config_keys, run, text
 
 PAGES = ["dist/berth.1", "dist/berth.conf.5"]
-DOCS = ["README.md", "docs/operations.md", "docs/command-line.md", "docs/metrics.md", "docs/accounts.md", "docs/api.md", "docs/security.md", "docs/hub-api.md"] + sorted("docs/recipes/" + f for f in os.listdir(ROOT + "/docs/recipes"))
+DOCS = ["README.md", "docs/operations.md", "docs/command-line.md", "docs/metrics.md", "docs/accounts.md", "docs/keyless.md", "docs/sign-on.md", "docs/api.md", "docs/security.md", "docs/hub-api.md"] + sorted("docs/recipes/" + f for f in os.listdir(ROOT + "/docs/recipes"))
 
 
 @pytest.mark.parametrize("page", PAGES)
