@@ -131,8 +131,8 @@ static json_t *pair_json(const char *form, const char *value, const char *flag, 
     text_copy(key, sizeof key, str_of(form));
     for (char *p = key; *p; p++)
         *p = *p == ':' ? '\0' : (char)tolower((unsigned char)*p);
-    json_object_set_new(o, key + (middle - form) + 1, text_json(str_of(colon + 1), flag, err));
     json_object_set_new(o, key, first);
+    json_object_set_new(o, key + (middle - form) + 1, text_json(str_of(colon + 1), flag, err));
     if (json_object_size(o) == 2)
         return o;
     json_decref(o);

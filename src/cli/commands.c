@@ -153,6 +153,11 @@ static int run_audit_verify(const struct cli_args *a)
     struct err err = {0};
     const char *path = args_value(a, "anchor");
     json_t *anchor = path ? file_json(path, &err) : json_string("");
+    if (path && anchor && json_string_value(anchor)[strspn(json_string_value(anchor), " \r\n")] == '\0') {
+        json_decref(anchor); /* without this it would pass as no anchor at all */
+        anchor = NULL;
+        err_set(&err, ERR_USAGE, "%s holds no line of `berth audit anchor`", path);
+    }
     if (!anchor) {
         print_error(err.text);
         return CLI_USAGE;

@@ -193,7 +193,7 @@ static int repo_add(struct rest_call *c, struct err *err)
     if (canonical_name(rest_text(c->body, "name"), name, err) < 0)
         return rest_wrong(c, err, "name", "%s", err->text);
     j.name = str_of(name);
-    struct str rest = j.name, first;
+    struct str rest = j.name, first, part;
     str_split(&rest, '/', &first);
     struct change ch = {.right = RIGHT_REPO_CREATE, .account_name = first, .fn = add, .arg = &j, .repos = {j.name},
                         .action = "repo.create", .object = j.name};
@@ -203,7 +203,10 @@ static int repo_add(struct rest_call *c, struct err *err)
     if (rc == 0) {
         struct buf path;
         buf_init(&path, 2048);
-        url_encode(&path, (struct str){name + first.n + 1, j.name.n - first.n - 1});
+        while (str_split(&rest, '/', &part)) { /* a nested name is one segment */
+            buf_cstr(&path, path.n > 0 ? "%2F" : "");
+            url_encode(&path, part);
+        }
         rest_location(c, "/api/v1/repositories/%.*s/%.*s", STR_FMT(first), (int)path.n, path.p);
         buf_release(&path);
     }

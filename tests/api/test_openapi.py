@@ -69,3 +69,12 @@ def test_the_client_sees_lies(api):
     problem.body = problem.body.replace(b'"code"', b'"kode"')
     with pytest.raises(Undocumented, match="kode"):
         api.document.check_answer("GET", "/api/v1/nothing", problem)
+
+
+def test_location_of_a_nested_repository(hub):
+    """Its name is one segment: what Location says can be asked for."""
+    api = Api(hub, "admin", hub.admin_password)
+    path = api.post("/repositories", {"name": "admin/deep/er/still"}, status=201).get("Location")
+    assert path == "/api/v1/repositories/admin/deep%2Fer%2Fstill"
+    assert api.get(path[len("/api/v1"):], status=200).data["name"] == "admin/deep/er/still"
+    api.close()

@@ -429,6 +429,8 @@ def test_the_audit_log_is_proved(make_hub, tmp_path, running):
     answer = done(on(h, "audit", "verify", "--json"), 1)
     assert answer.done()["problems"] >= 1 and answer.items()[0]["fault"], answer
     assert done(on(h, "audit", "verify", "--anchor", "/none"), 2).err
+    anchor.write_text("\n")  # of an anchor that failed: this is not "no anchor"
+    assert done(on(h, "audit", "verify", "--anchor", str(anchor)), 2).err
 
 
 def test_read_only(make_hub):

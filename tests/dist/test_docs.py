@@ -8,7 +8,7 @@ from berth import commands
 from conftest import ROOT, binary, blocks, config_keys, run, text
 
 PAGES = ["dist/berth.1", "dist/berth.conf.5"]
-DOCS = ["README.md", "docs/operations.md", "docs/command-line.md", "docs/metrics.md"] + sorted("docs/recipes/" + f for f in os.listdir(ROOT + "/docs/recipes"))
+DOCS = ["README.md", "docs/operations.md", "docs/command-line.md", "docs/metrics.md", "docs/accounts.md", "docs/keyless.md", "docs/sign-on.md", "docs/api.md", "docs/security.md", "docs/hub-api.md"] + sorted("docs/recipes/" + f for f in os.listdir(ROOT + "/docs/recipes"))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -119,3 +119,18 @@ def test_settings_in_documents_exist():
         for name in re.findall(r"berth_[a-z_]+", text(path)):
             assert name in text("docs/metrics.md"), (path, name)
     assert n >= 12
+
+
+def test_security_md_names_tests_and_files_that_exist():
+    rows = dict(re.findall(r"^\| (T\d\d) \|(.*)$", text("docs/security.md"), re.M))
+    for row, line in rows.items():
+        named = re.findall(r"`([a-z]+/\w+\.(?:py|c))::(\w+)`", line)
+        assert named, row
+        assert line.count("::") == len(named), (row, "a test is not written as FILE::NAME")
+        for path, name in named:
+            head = r"^def %s\(" if path.endswith(".py") else r"^static void %s\("
+            assert re.search(head % name, text("tests/" + path), re.M), (row, path, name)
+        for path in re.findall(r"`((?:src|tests)/[^`*]+)`", line):
+            assert os.path.exists(os.path.join(ROOT, path)), (row, path)
+    numbers = list(range(1, 18)) + [22, 26, 40, 47, 48, 49, 50, 52, 53, 54, 56, 57, 58, 59]
+    assert sorted(rows) == ["T%02d" % n for n in numbers]
