@@ -496,9 +496,9 @@ def route_rows():
     return rows
 
 
-ANONYMOUS = {"PUBLIC": (200, 400), "CATALOG": (401,), "METRICS": (401,), "CHALLENGE": (401,), "PULL": (401,), "PUSH": (401,),
+ANONYMOUS = {"PUBLIC": (200, 400, 404), "CATALOG": (401,), "METRICS": (401,), "CHALLENGE": (401,), "PULL": (401,), "PUSH": (401,),
              "DELETE": (401,), "ADMIN": (401,)}
-STRANGER = {"PUBLIC": (200, 400, 401), "CATALOG": (200,), "METRICS": (403,), "CHALLENGE": (200,), "PULL": (404,), "PUSH": (403,),
+STRANGER = {"PUBLIC": (200, 400, 401, 404), "CATALOG": (200,), "METRICS": (403,), "CHALLENGE": (200,), "PULL": (404,), "PUSH": (403,),
             "DELETE": (404,), "ADMIN": (403,)}
 
 

@@ -3,7 +3,7 @@ import base64, hashlib, os, re, subprocess, urllib.parse, zlib
 
 from conftest import b64, unb64
 
-PREFIXES = ["bpt_", "bot_", "bst_", "brt_", "boc_"]
+PREFIXES = ["bpt_", "bot_", "bkt_", "bst_", "brt_", "boc_"]
 
 
 def oathtool(secret, at, window=0):

@@ -46,6 +46,8 @@ class Chromium:
         while True:
             got = json.loads(self.ws.recv())
             if got.get("id") == self.n:
+                if "navigated or closed" in got.get("error", {}).get("message", ""):
+                    return {"result": {}}  # the page was left meanwhile: it has no answer
                 assert "error" not in got, (method, got)
                 return got["result"]
             self.events.append(got)
