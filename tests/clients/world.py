@@ -120,7 +120,7 @@ class World:
         """What runs one after the other, and what beside it; the first group is the longest."""
         return [[self.lane(n) for n in ("docker", "buildah", "damage")],
                 [self.lane(n) for n in ("podman", "skopeo", "tls", "nginx")],
-                [self.lane(n) for n in ("crane", "regctl", "oras", "helm") + ("cosign",) * self.cosign + ("postgresql",)]]
+                [self.lane(n) for n in ("crane", "regctl", "oras", "helm") + ("cosign",) * self.cosign + ("postgresql", "tokens")]]
 
     def finish(self, result):
         """Collect what was deleted, hash what is left, look at what the clients kept, read the counters."""
