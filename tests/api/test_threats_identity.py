@@ -486,10 +486,12 @@ def route_rows():
     for path in glob.glob(ROOT + "/src/*/*.c"):
         with open(path) as f:
             text = f.read()
+        names = dict(re.findall(r'^#define (\w+) ("[^"]*")$', text, re.M))
         for block in re.findall(r"const struct http_route \w+_routes\[\] = \{(.*?)\n\};", text, re.S):
             for row in re.sub(r"/\*.*?\*/", "", block, flags=re.S).split(".methods")[1:]:
-                pattern = "".join(re.findall(r'NAME|"[^"]*"', re.search(r"\.pattern = ([^,]*),", row).group(1)))
-                pattern = pattern.replace("NAME", "/v2/{name}").replace('"', "")
+                words = re.findall(r'\w+|"[^"]*"', re.search(r"\.pattern = ([^,]*),", row).group(1))
+                pattern = "".join(w if w[0] == '"' else names[w] for w in words).replace('"', "")
+                assert pattern.startswith("/"), row
                 methods = re.findall(r"HTTP_(\w+)", re.match(r" = ([^,]*),", row).group(1))
                 right = re.search(r"\.right = RIGHT_(\w+)", row)
                 rows.append((methods, pattern, right.group(1) if right else None))

@@ -8,11 +8,13 @@ the rest; at the end everything is, and `berth fsck --full` must find nothing. W
 killed, the database stays. The steps of the first start are killed without writers, on empty directories.
 """
 import argparse
+import contextlib
 import json
 import os
 import random
 import re
 import shutil
+import subprocess
 import sys
 import time
 
@@ -92,7 +94,9 @@ class Kills:
             pass
         if hub.ready.wait(0.05) and hub.url:
             return True
-        assert plan and self.dead(hub), "no restart: " + hub.stderr()[-3000:]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            hub.proc.wait(START_BOUND)  # its output ended before it did
+        assert plan and self.dead(hub), "no restart: %s, %s, %s, %s" % (plan, hub.proc.poll(), hub.out_lines, hub.stderr()[-3000:])
         hub.kill()
         self.start_kills += 1
         return False

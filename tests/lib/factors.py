@@ -31,12 +31,12 @@ class App:
 
     def fresh(self):
         """A code whose step was not used: the hub takes steps from one before to one after now, upwards only."""
-        now = int(time.time()) // PERIOD
-        step = now - 1 if self.used is None else self.used + 1
-        while step > now + 1:  # all that could be taken were: wait for time to go on
+        def first():  # the step before now, unless it is about to be two before
+            return int(time.time() - PERIOD / 3) // PERIOD
+        step = first() if self.used is None else self.used + 1
+        while step > int(time.time()) // PERIOD + 1:  # all that could be taken were: wait for time to go on
             time.sleep(0.2)
-            now = int(time.time()) // PERIOD
-        step = max(step, now - 1)
+        step = max(step, first())
         self.used = step
         return self.code(step - int(time.time()) // PERIOD)
 
