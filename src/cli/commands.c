@@ -217,7 +217,8 @@ static int run_ldap_test(const struct cli_args *a)
         TAKES("no-public", "true|false", "Whether public repositories are forbidden"),                                     \
         TAKES("personal-tokens", "true|false", "Whether members' own tokens work here"),                                   \
         TAKES("token-max-days", "N", "Longest life of tokens that work here; 0: any"),                                     \
-        TAKES("need-mfa", "true|false", "Whether members must have a second factor")
+        TAKES("need-mfa", "true|false", "Whether members must have a second factor"),                                      \
+        TAKES("no-personal-push", "true|false", "Whether members may push nothing into their own namespaces")
 #define OF_ORG TAKES("org", "ORG", "A token of this organization, not an own one")
 
 #define LOG_FILTER                                                                                                    \

@@ -42,6 +42,13 @@ const struct rest_check check_pattern = {pattern_fine, "must be *, NAMESPACE/*, 
 const struct rest_check check_line = {line_fits, "must be one line without control characters", NULL};
 const struct rest_check check_email = {email_fits, "must be an e-mail address, or empty", NULL};
 
+int api_match(struct rest_call *c, json_t *doc, struct err *err)
+{
+    int rc = rest_match(c, doc, err);
+    json_decref(doc);
+    return rc;
+}
+
 struct str api_text(const json_t *body, const char *name, const char *keep)
 {
     if (!rest_has(body, name))

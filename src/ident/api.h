@@ -10,6 +10,8 @@ extern const char *const words_level[], *const words_share[], *const words_membe
     *const words_access[], *const words_scope[];
 /* ERR_NOT_FOUND in the words of a hidden object. */
 int api_absent(struct err *err, const char *what);
+/* ERR_PRECONDITION unless If-Match names the state that doc, as GET shows it, is in. doc is taken. */
+int api_match(struct rest_call *c, json_t *doc, struct err *err);
 /* A text of a body: `keep` when it is absent, "" when it is null. */
 struct str api_text(const json_t *body, const char *name, const char *keep);
 

@@ -216,6 +216,8 @@ int ident_tx_repo_for_push(struct db_tx *tx, const struct principal *p, struct s
         return rc;
     struct right_verdict v = gate_verdict(p, &g, RIGHT_PUSH);
     rc = v.answer == RIGHT_YES ? gate_lock(g.repo.fact, RIGHT_PUSH, err) : denied(&v, err);
+    if (rc == 0 && g.account.kind == ACCOUNT_USER && p->kind == WHO_USER && g.account.id == p->user_id)
+        rc = member_tx_personal_push(tx, p->user_id, err);
     if (g.repo.fact != NULL) {
         into(&g, ret);
         return rc;

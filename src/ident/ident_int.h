@@ -231,6 +231,8 @@ int record_tx_change(struct db_tx *tx, const struct change *c, struct err *err);
 int member_tx_remove(struct db_tx *tx, int64_t org_id, int64_t user_id, struct err *err); /* and from its teams */
 int member_tx_spare_owner(struct db_tx *tx, int64_t org_id, int64_t user_id, struct err *err); /* 0, ERR_EXISTS: the last one */
 /* Organizations that nobody else owns: 1 and a name, 0. */
+/* May the user push into his own namespace? 0; ERR_DENIED: an organization that he is in forbids it. */
+int member_tx_personal_push(struct db_tx *tx, int64_t user_id, struct err *err);
 int member_tx_sole_owner(struct db_tx *tx, int64_t user_id, char ret_org[ACCOUNT_NAME_MAX + 1], struct err *err);
 int member_tx_remove_all(struct db_tx *tx, int64_t user_id, struct err *err); /* memberships and collaborations */
 int team_tx_insert(struct db_tx *tx, int64_t org_id, struct str name, struct str about, struct err *err);

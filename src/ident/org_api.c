@@ -11,6 +11,7 @@ static const struct rest_schema org = {
         {"personal_tokens", REST_BOOL, .required = true, .about = "whether members' own tokens work here"},
         {"token_max_days", REST_INT, .required = true, .about = "longest life of tokens that work here; 0: any"},
         {"need_mfa", REST_BOOL, .required = true, .about = "members without a second factor are as if they were none"},
+        {"no_personal_push", REST_BOOL, .required = true, .about = "members push nothing into their own namespaces"},
         {"created_at", REST_TIME, .required = true},
         {"role", REST_ENUM, .required = true, .nullable = true, .words = words_member_role, .about = "the caller's"},
         {0}}};
@@ -20,7 +21,8 @@ static const struct rest_schema org = {
         {"no_public", REST_BOOL, .about = "no repository can be made or become public"},                                                \
         {"personal_tokens", REST_BOOL, .about = "members' own tokens work here"},                                               \
         {"token_max_days", REST_INT, .min = 0, .max = 3650},                                                               \
-        {"need_mfa", REST_BOOL, .about = "members without a second factor are as if they were none"}
+        {"need_mfa", REST_BOOL, .about = "members without a second factor are as if they were none"},                        \
+        {"no_personal_push", REST_BOOL, .about = "members push nothing into their own namespaces"}
 static const struct rest_schema org_new = {
     "OrganizationNew", "An organization to be made; who makes it becomes its owner.", (const struct rest_field[]){
         {"name", REST_STRING, .required = true, .max = ACCOUNT_NAME_MAX, .check = &check_account_name},
@@ -40,15 +42,15 @@ static const struct rest_schema member_role = {
 
 json_t *org_json(const struct account *a, int64_t role)
 {
-    return json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:b,s:I,s:o,s:o}", "name", a->name, "full_name", a->full_name, "default_access",
+    return json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:b,s:b,s:I,s:o,s:o}", "name", a->name, "full_name", a->full_name, "default_access",
                      level_name(a->default_access), "default_visibility", a->default_public ? "public" : "private", "no_public",
-                     a->no_public, "need_mfa", a->need_mfa, "personal_tokens", a->personal_tokens, "token_max_days", (json_int_t)a->token_max_days,
+                     a->no_public, "need_mfa", a->need_mfa, "no_personal_push", a->no_personal_push, "personal_tokens", a->personal_tokens, "token_max_days", (json_int_t)a->token_max_days,
                      "created_at", rest_json_time(a->created_at), "role",
                      role != MEMBER_NONE ? json_string(member_role_name(role)) : json_null());
 }
 
 static const char SET[] = "UPDATE accounts SET full_name = $2, default_access = $3, default_visibility = $4, no_public = $5, "
-                          "personal_tokens = $6, token_max_days = $7, updated_at = $8, need_mfa = $9 WHERE id = $1";
+                          "personal_tokens = $6, token_max_days = $7, updated_at = $8, need_mfa = $9, no_personal_push = $10 WHERE id = $1";
 static const char SET_REMOVED[] = "UPDATE accounts SET state = 1, epoch = epoch + 1, updated_at = $2 WHERE id = $1";
 static const char ANY_REPO[] = "SELECT r.id FROM repos r JOIN namespaces n ON n.id = r.namespace_id "
                                "WHERE n.owner_id = $1 AND r.name > '!~' LIMIT 1";
@@ -128,7 +130,8 @@ static int set(struct db_tx *tx, struct org_job *j, struct err *err)
     int rc = db_exec(tx, SET,
                      DB_ARGS(DB_I(a->id), DB_T(full), DB_I(level), DB_I(public), DB_I(no_public),
                              DB_I(rest_bool(b, "personal_tokens", a->personal_tokens)),
-                             DB_I(rest_int(b, "token_max_days", a->token_max_days)), DB_I(clock_now()), DB_I(need)),
+                             DB_I(rest_int(b, "token_max_days", a->token_max_days)), DB_I(clock_now()), DB_I(need),
+                             DB_I(rest_bool(b, "no_personal_push", a->no_personal_push))),
                      NULL, err);
     if (rc == 0)
         rc = account_tx_by_id(tx, a->id, a, err);
@@ -181,8 +184,10 @@ static int patch(struct db_tx *tx, struct change *ch, struct err *err)
     j->account = ch->now.account;
     int rc = account_is_org(&j->account, err);
     if (rc == 0)
-        rc = set(tx, j, err);
-    return rc < 0 ? rc : own_role(tx, j, ch->who, err);
+        rc = own_role(tx, j, ch->who, err);
+    if (rc == 0)
+        rc = api_match(j->c, org_json(&j->account, j->role), err);
+    return rc < 0 ? rc : set(tx, j, err);
 }
 
 static int org_patch_run(struct rest_call *c, struct err *err)
@@ -287,7 +292,7 @@ const struct rest_route org_routes[] = {
      .status = 201, .also = {409}},
     {REST_GET("/orgs/{org}", "org_get", RIGHT_ACCOUNT_READ), org_get, "Read an organization", "orgs", .answer = &org},
     {REST_PATCH("/orgs/{org}", "org_update", RIGHT_ORG_SETTINGS), org_patch_run, "Change an organization", "orgs",
-     .body = &org_patch, .answer = &org},
+     .body = &org_patch, .answer = &org, .match = true},
     {REST_DELETE("/orgs/{org}", "org_remove", RIGHT_ORG_DELETE), org_drop, "Remove an organization without repositories", "orgs",
      .also = {409}},
     {REST_GET("/orgs/{org}/members", "member_list", RIGHT_MEMBERS_READ), member_list, "List members", "orgs", .answer = &member,

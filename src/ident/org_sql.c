@@ -5,6 +5,8 @@
 
 static const char MEMBER_SET[] = "INSERT INTO members (org_id, user_id, role, source, created_at) VALUES ($1, $2, $3, $4, $5) "
                                  "ON CONFLICT (org_id, user_id) DO UPDATE SET role = excluded.role, source = excluded.source";
+static const char NO_PERSONAL_PUSH[] = "SELECT a.name FROM members m JOIN accounts a ON a.id = m.org_id WHERE m.user_id = $1 "
+                                       "AND a.no_personal_push = 1 AND a.state = 0 ORDER BY a.name LIMIT 1";
 static const char MEMBER_FIND[] = "SELECT m.user_id, m.role, m.created_at, a.name FROM members m JOIN accounts a "
                                   "ON a.id = m.user_id WHERE m.org_id = $1 AND m.user_id = $2";
 static const char MEMBER_REMOVE[] = "DELETE FROM members WHERE org_id = $1 AND user_id = $2";
@@ -89,6 +91,13 @@ int member_tx_spare_owner(struct db_tx *tx, int64_t org_id, int64_t user_id, str
 }
 
 static void map_name(const struct db_rows *row, void *out) { text_copy(out, ACCOUNT_NAME_MAX + 1, db_text(row, 0)); }
+
+int member_tx_personal_push(struct db_tx *tx, int64_t user_id, struct err *err)
+{
+    char org[ACCOUNT_NAME_MAX + 1];
+    int rc = db_one(tx, NO_PERSONAL_PUSH, DB_ARGS(DB_I(user_id)), map_name, org, err);
+    return rc == 1 ? err_set(err, ERR_DENIED, "the organization \"%s\" lets its members push nothing into their own namespaces", org) : rc;
+}
 
 int member_tx_sole_owner(struct db_tx *tx, int64_t user_id, char ret_org[ACCOUNT_NAME_MAX + 1], struct err *err)
 {

@@ -27,7 +27,7 @@ int record_tx_change(struct db_tx *tx, const struct change *c, struct err *err)
     if (object.n == 0)
         object = c->now.repo.name.n > 0 ? c->now.repo.name : str_of(c->now.account.name);
     struct audit_row row = record_row(c->r, c->who, c->action, object);
-    row.account_id = c->now.account.id;
+    row.account_id = c->now.account.id != 0 ? c->now.account.id : c->who->user_id; /* of the site, or of oneself: the own log */
     char *data = c->data ? json_dumps(c->data, JSON_COMPACT) : NULL;
     row.data = str_of(data);
     int rc = audit_tx_add(tx, &row, err);

@@ -161,7 +161,11 @@ static int patch(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct repo_job *j = ch->arg;
     struct repo_set set = set_of(j->c->body);
-    int rc = repo_tx_set(tx, ch->now.repo.fact, &set, err);
+    int rc = show(tx, &j->c->r->arena, ch->who, &ch->now, true, &j->doc, err);
+    if (rc == 0)
+        rc = api_match(j->c, take(&j->doc), err);
+    if (rc == 0)
+        rc = repo_tx_set(tx, ch->now.repo.fact, &set, err);
     return rc < 0 ? rc : show(tx, &j->c->r->arena, ch->who, &ch->now, true, &j->doc, err);
 }
 
@@ -322,7 +326,7 @@ const struct rest_route repo_routes[] = {
      .body = &repo_new, .answer = &repo, .status = 201, .also = {409}},
     {REST_GET(REPO, "repository_get", RIGHT_REPO_READ), repo_get, "Read a repository", "repositories", .answer = &repo},
     {REST_PATCH(REPO, "repository_update", RIGHT_REPO_SETTINGS), repo_patch_run, "Change a repository", "repositories",
-     .body = &repo_patch, .answer = &repo, .also = {409}},
+     .body = &repo_patch, .answer = &repo, .also = {409}, .match = true},
     {REST_GET(REPO "/teams", "grant_list", RIGHT_GRANTS_READ), grant_list, "List teams with access", "repositories",
      .answer = &team_grant, .cursor = "s"},
     {REST_PUT(REPO "/teams/{team}", "grant_set", RIGHT_GRANTS), grant_change, "Give a team access", "repositories",

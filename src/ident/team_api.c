@@ -151,6 +151,8 @@ static int patch(struct db_tx *tx, struct change *ch, struct err *err)
 {
     struct team_job *j = ch->arg;
     int rc = team_tx_get(tx, &ch->now.account, j->name, &j->row, err);
+    if (rc == 0)
+        rc = api_match(j->c, team_json(&j->row), err);
     return rc < 0 ? rc : team_tx_set(tx, ch, &j->row, rest_text(j->c->body, "name"), api_text(j->c->body, "description", NULL), err);
 }
 
@@ -201,7 +203,7 @@ const struct rest_route team_routes[] = {
      .status = 201, .also = {409}},
     {REST_GET(TEAM, "team_get", RIGHT_TEAMS_READ), team_get, "Read a team", "teams", .answer = &team},
     {REST_PATCH(TEAM, "team_update", RIGHT_TEAMS), team_patch_run, "Change a team", "teams", .body = &team_patch, .answer = &team,
-     .also = {409}},
+     .also = {409}, .match = true},
     {REST_DELETE(TEAM, "team_remove", RIGHT_TEAMS), team_drop, "Remove a team and what it was granted", "teams"},
     {REST_GET(TEAM "/members", "team_members", RIGHT_TEAMS_READ), member_list, "List the members of a team", "teams",
      .answer = &team_member, .cursor = "s"},

@@ -187,6 +187,8 @@ static int patch(struct db_tx *tx, struct change *ch, struct err *err)
     struct user_job *j = ch->arg;
     int rc = find(tx, j, err);
     if (rc == 0)
+        rc = api_match(j->c, account_json(&j->account), err);
+    if (rc == 0)
         rc = set_texts(tx, j, err);
     if (rc == 0)
         rc = set_role(tx, j, err);
@@ -331,7 +333,7 @@ const struct rest_route user_routes[] = {
      .status = 201, .also = {409}},
     {REST_GET("/users/{user}", "user_get", RIGHT_ACCOUNT_READ), user_get, "Read a user", "users", .answer = &user},
     {REST_PATCH("/users/{user}", "user_update", RIGHT_USER), user_patch_run, "Change a user", "users", .body = &user_patch,
-     .answer = &user, .also = {409}},
+     .answer = &user, .also = {409}, .match = true},
     {REST_DELETE("/users/{user}", "user_remove", RIGHT_USER), user_drop, "Remove a user; the name is never given again", "users",
      .also = {409}},
     {REST_PUT("/users/{user}/password", "user_password", RIGHT_USER), user_password, "Set a user's password", "users",
