@@ -1,6 +1,7 @@
 /* Lost connections, collisions and owners on PostgreSQL; injected failures of a commit on both. */
 #include "db_box.h"
 
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 /* ---- PostgreSQL only ---- */
@@ -178,6 +179,14 @@ static void test_pg_refused(void **state)
     box_release(&b);
 }
 
+static _Atomic bool entered;
+
+static int insert_blocked(struct db_tx *tx, void *arg, struct err *err)
+{
+    atomic_store(&entered, true);
+    return insert_user(tx, arg, err);
+}
+
 /* A server that does not answer: the close gives up after a while, the write hears of it. */
 static void test_pg_blocked(void **state)
 {
@@ -187,12 +196,10 @@ static void test_pg_blocked(void **state)
     PGconn *c = admin_connect();
     (void)snprintf(sql, sizeof sql, "BEGIN; LOCK TABLE %s.accounts", b.schema);
     PQclear(PQexec(c, sql));
-    struct caller w = {.box = &b, .fn = insert_user, .arg = NAME("x")};
+    struct caller w = {.box = &b, .fn = insert_blocked, .arg = NAME("x")};
     pthread_create(&w.thread, NULL, call_write, &w);
-    /* Taken by the writer: waiting for the lock, or about to. */
-    do
+    while (!atomic_load(&entered)) /* taken by the writer: waiting for the lock, or about to */
         usleep(1000);
-    while (metric_value(METRIC_DB_COMMITS) == 0 || queued(b.db) > 0);
     usleep(50000);
     db_close(b.db);
     pthread_join(w.thread, NULL);
