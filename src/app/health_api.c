@@ -72,7 +72,7 @@ static int root_run(struct http_req *r, struct err *err)
     http_add(r, "Content-Type", STR_LIT("text/plain; charset=utf-8"));
     http_send(r, STR_LIT("Berth: a container registry. Clients speak to it at /v2/, for example:\n"
                          "  docker login HOST && docker pull HOST/namespace/name\n"
-                         "State: /healthz /readyz /metrics\n"));
+                         "People log in at /login. State: /healthz /readyz /metrics\n"));
     return 0;
 }
 

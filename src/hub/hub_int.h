@@ -25,6 +25,13 @@ int hub_page_finish(struct hub_page *p, const char *count, json_t *more, int rc,
 static inline int hub_page_send(struct hub_page *p, int rc, struct err *err) { return hub_page_finish(p, "count", NULL, rc, err); }
 
 #define HUB_PAGE_QUERY {"page", REST_INT, .min = 1, .max = 1000000000}, {"page_size", REST_INT, .min = 1, .max = 1000000000}
+/* What the profiles of users and organizations share; name: their name's field. */
+#define HUB_PROFILE(name)                                                                                                \
+    {"id", REST_INT, .required = true}, {"uuid", REST_STRING, .required = true}, {name, REST_STRING, .required = true},  \
+        {"full_name", REST_STRING, .required = true}, {"location", REST_STRING, .required = true},                       \
+        {"company", REST_STRING, .required = true}, {"profile_url", REST_STRING, .required = true},                      \
+        {"date_joined", REST_TIME, .required = true}, {"gravatar_url", REST_STRING, .required = true},                   \
+        {"gravatar_email", REST_STRING, .required = true}, {"type", REST_STRING, .required = true}
 #define HUB_PAGE_OF(count, item)                                                                                            \
     {count, REST_INT, .required = true}, {"next", REST_STRING, .required = true, .nullable = true},                          \
         {"previous", REST_STRING, .required = true, .nullable = true},                                                      \

@@ -6,17 +6,7 @@ static const char *const roles[] = {"owner", "editor", "member", NULL};
 static const char *const types[] = {"all", "invitee", "member", NULL};
 static const struct rest_schema org = {
     "HubOrg", "An organization.", (const struct rest_field[]){
-        {"id", REST_INT, .required = true},
-        {"uuid", REST_STRING, .required = true},
-        {"orgname", REST_STRING, .required = true},
-        {"full_name", REST_STRING, .required = true},
-        {"location", REST_STRING, .required = true},
-        {"company", REST_STRING, .required = true},
-        {"profile_url", REST_STRING, .required = true},
-        {"date_joined", REST_TIME, .required = true},
-        {"gravatar_url", REST_STRING, .required = true},
-        {"gravatar_email", REST_STRING, .required = true},
-        {"type", REST_STRING, .required = true},
+        HUB_PROFILE("orgname"),
         {"badge", REST_STRING, .required = true},
         {"is_active", REST_BOOL, .required = true},
         {"user_role", REST_STRING, .required = true, .about = "the caller's, empty: none"},

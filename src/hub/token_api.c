@@ -187,18 +187,6 @@ static int show(struct db_tx *tx, struct job *j, const struct credential_row *c,
     return j->org ? oat_show(tx, c, ret, err) : pat_show(tx, c, ret, err);
 }
 
-static int finish(struct job *j, int rc)
-{
-    if (rc == 0 && j->text[0] != 0)
-        json_object_set_new(j->doc, "token", json_string(j->text));
-    secret_wipe(j->text, sizeof j->text);
-    if (rc < 0) {
-        json_decref(j->doc);
-        return rc;
-    }
-    return rest_send(j->c, j->doc);
-}
-
 /* --- reading */
 
 static int list_add(void *arg, const struct credential_row *row)
@@ -258,7 +246,8 @@ static int get_read(struct db_tx *tx, void *arg, struct err *err)
 static int get_run(struct rest_call *c, bool org, struct err *err)
 {
     struct job j = {.c = c, .org = org};
-    return finish(&j, db_read(hub_db(c->r), get_read, &j, err));
+    int rc = db_read(hub_db(c->r), get_read, &j, err);
+    return credential_answer(c, j.doc, j.text, rc);
 }
 
 /* --- changing */
@@ -282,7 +271,8 @@ static int add_run(struct job *j, struct bound *bounds, size_t n, struct err *er
                                       .call = c, .bounds_field = j->org ? "resources" : "scopes", .life_field = "expires_at"};
     struct change ch = {.fn = add, .arg = j, .action = j->org ? "org.access_token.create" : "token.create", .object = name};
     ident_token_text(ident_of(c->r), kind_of(j), j->text, j->hash);
-    return finish(j, change_run(c->r, &ch, err));
+    int rc = change_run(c->r, &ch, err);
+    return credential_answer(j->c, j->doc, j->text, rc);
 }
 
 static int pat_add(struct rest_call *c, struct err *err)
@@ -346,7 +336,8 @@ static int change_token(struct rest_call *c, bool org, int (*fn)(struct db_tx *t
         ch.accounts[0] = str_of(req_principal(c->r)->name);
     if (rest_has(c->body, "resources"))
         return rest_wrong(c, err, "resources", "stay what they were: make another token");
-    return finish(&j, change_run(c->r, &ch, err));
+    int rc = change_run(c->r, &ch, err);
+    return credential_answer(c, j.doc, j.text, rc);
 }
 
 static int pat_get(struct rest_call *c, struct err *err) { return get_run(c, false, err); }

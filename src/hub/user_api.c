@@ -3,33 +3,13 @@
 
 const struct rest_schema hub_user = {
     "HubUser", "A user's profile.", (const struct rest_field[]){
-        {"id", REST_INT, .required = true},
-        {"uuid", REST_STRING, .required = true},
-        {"username", REST_STRING, .required = true},
-        {"full_name", REST_STRING, .required = true},
-        {"location", REST_STRING, .required = true},
-        {"company", REST_STRING, .required = true},
-        {"profile_url", REST_STRING, .required = true},
-        {"date_joined", REST_TIME, .required = true},
-        {"gravatar_url", REST_STRING, .required = true},
-        {"gravatar_email", REST_STRING, .required = true},
-        {"type", REST_STRING, .required = true},
+        HUB_PROFILE("username"),
         {"email", REST_STRING, .about = "of oneself"},
         {0}}};
 const struct rest_schema hub_user_page = {"HubUserPage", "A page of users.", (const struct rest_field[]){HUB_PAGE_OF("count", hub_user), {0}}};
 static const struct rest_schema my_org = {
     "HubMyOrg", "An organization that one may read.", (const struct rest_field[]){
-        {"id", REST_INT, .required = true},
-        {"uuid", REST_STRING, .required = true},
-        {"orgname", REST_STRING, .required = true},
-        {"full_name", REST_STRING, .required = true},
-        {"location", REST_STRING, .required = true},
-        {"company", REST_STRING, .required = true},
-        {"profile_url", REST_STRING, .required = true},
-        {"date_joined", REST_TIME, .required = true},
-        {"gravatar_url", REST_STRING, .required = true},
-        {"gravatar_email", REST_STRING, .required = true},
-        {"type", REST_STRING, .required = true},
+        HUB_PROFILE("orgname"),
         {"role", REST_STRING, .required = true},
         {0}}};
 static const struct rest_schema my_orgs = {"HubMyOrgPage", "A page of organizations.", (const struct rest_field[]){HUB_PAGE_OF("count", my_org), {0}}};

@@ -139,6 +139,9 @@ struct credential_new {
     const char *bounds_field, *life_field;
 };
 enum { BOUNDS_MAX = 50 };
+/* Ends a handler: the token's object and, when it was made just now, its text, which is wiped; no cache keeps
+ * it. rc: what came of it, negative: no answer is made. doc is taken. */
+int credential_answer(struct rest_call *c, json_t *doc, char text[TOKEN_TEXT_LEN + 1], int rc);
 bool credential_lives(const struct credential_row *c, int64_t now);
 int credential_tx_each(struct db_tx *tx, int64_t account_id, enum credential_kind kind, int64_t after, int64_t n,
                        int (*fn)(void *arg, const struct credential_row *c), void *arg, struct err *err);

@@ -70,3 +70,16 @@ void ident_token_text(struct ident *i, enum credential_kind kind, char text[TOKE
 {
     token_text_make(kind == CREDENTIAL_ORG ? TOKEN_ORGANIZATION : TOKEN_PERSONAL, i->credential_key, text, hash);
 }
+
+int credential_answer(struct rest_call *c, json_t *doc, char text[TOKEN_TEXT_LEN + 1], int rc)
+{
+    if (rc == 0 && text[0] != 0)
+        json_object_set_new(doc, "token", json_string(text));
+    secret_wipe(text, TOKEN_TEXT_LEN + 1);
+    if (rc < 0) {
+        json_decref(doc);
+        return rc;
+    }
+    http_add(c->r, "Cache-Control", STR_LIT("no-store"));
+    return rest_send(c, doc);
+}

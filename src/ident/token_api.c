@@ -105,19 +105,6 @@ static int show(struct db_tx *tx, const struct credential_row *c, json_t **ret, 
     return show_within(tx, c, STR_LIT(""), ret, err);
 }
 
-static int finish(struct token_job *j, int rc)
-{
-    if (rc == 0 && j->text[0] != 0)
-        json_object_set_new(j->doc, "token", json_string(j->text));
-    secret_wipe(j->text, sizeof j->text);
-    if (rc < 0) {
-        json_decref(j->doc);
-        return rc;
-    }
-    http_add(j->c->r, "Cache-Control", STR_LIT("no-store"));
-    return rest_send(j->c, j->doc);
-}
-
 /* --- reading */
 
 struct list {
@@ -178,7 +165,8 @@ static int get_read(struct db_tx *tx, void *arg, struct err *err)
 static int get_run(struct rest_call *c, bool org, struct err *err)
 {
     struct token_job j = {.c = c, .org = org};
-    return finish(&j, db_read(ident_of(c->r)->db, get_read, &j, err));
+    int rc = db_read(ident_of(c->r)->db, get_read, &j, err);
+    return credential_answer(c, j.doc, j.text, rc);
 }
 
 /* --- making */
@@ -223,7 +211,8 @@ static int add_run(struct rest_call *c, bool org, struct err *err)
     struct change ch = {.fn = add, .arg = &j, .action = org ? "org.access_token.create" : "token.create",
                         .object = rest_text(c->body, "name")};
     make_text(&j);
-    return finish(&j, change_run(c->r, &ch, err));
+    int rc = change_run(c->r, &ch, err);
+    return credential_answer(c, j.doc, j.text, rc);
 }
 
 /* --- changing */
@@ -277,7 +266,8 @@ static int change_token(struct rest_call *c, bool org, int (*fn)(struct db_tx *t
         ch.accounts[0] = str_of(req_principal(c->r)->name);
     if (fn == rotate)
         make_text(&j);
-    return finish(&j, change_run(c->r, &ch, err));
+    int rc = change_run(c->r, &ch, err);
+    return credential_answer(c, j.doc, j.text, rc);
 }
 
 static int own_list(struct rest_call *c, struct err *err) { return list_run(c, false, err); }

@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from berth import Hub  # noqa: E402
+from factors import PASSWORD  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -100,3 +101,22 @@ def repo(request):
 def public_repo(request):
     """What administrators push below library is public."""
     return "library/" + fresh_name(request)
+
+
+@pytest.fixture(scope="module")
+def site(db):
+    """A hub under a name, for WebAuthn; nobody's failures are counted but where a test says so."""
+    h = Hub(db, env={"BERTH_MAX_LOGINS_PER_ADDRESS": "0", "BERTH_MIN_FREE": "0"}, start=False)
+    h.extra["BERTH_PUBLIC_URL"] = h.origin = "http://localhost:%d" % h.port
+    h.start()
+    h.count = 0
+    yield h
+    h.close()
+
+
+@pytest.fixture
+def user(site):
+    site.count += 1
+    name = "user%d" % site.count
+    site.add_user(name, PASSWORD)
+    return name

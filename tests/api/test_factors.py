@@ -10,29 +10,9 @@ from api import Api
 from authenticator import UP
 from berth import Hub
 from browser import Browser
-from factors import App, Authenticator, add_app, add_key, login, login_factor, login_key, ticket
+from factors import PASSWORD, App, Authenticator, add_app, add_key, login, login_factor, login_key, ticket
 from registry import basic
 
-PASSWORD = "a-good-password-4711"
-
-
-@pytest.fixture(scope="module")
-def site(db):
-    """A hub under a name, for WebAuthn; nobody's failures are counted but where a test says so."""
-    h = Hub(db, env={"BERTH_MAX_LOGINS_PER_ADDRESS": "0", "BERTH_MIN_FREE": "0"}, start=False)
-    h.extra["BERTH_PUBLIC_URL"] = h.origin = "http://localhost:%d" % h.port
-    h.start()
-    h.count = 0
-    yield h
-    h.close()
-
-
-@pytest.fixture
-def user(site):
-    site.count += 1
-    name = "user%d" % site.count
-    site.add_user(name, PASSWORD)
-    return name
 
 
 @pytest.fixture

@@ -12,27 +12,8 @@ import pytest
 from api import Api
 from berth import Hub
 from browser import Browser
-from factors import App, Authenticator, add_app, login
+from factors import PASSWORD, App, Authenticator, add_app, login
 
-PASSWORD = "a-good-password-4711"
-
-
-@pytest.fixture(scope="module")
-def site(db):
-    h = Hub(db, env={"BERTH_MAX_LOGINS_PER_ADDRESS": "0", "BERTH_MIN_FREE": "0"}, start=False)
-    h.extra["BERTH_PUBLIC_URL"] = h.origin = "http://localhost:%d" % h.port
-    h.start()
-    h.count = 0
-    yield h
-    h.close()
-
-
-@pytest.fixture
-def user(site):
-    site.count += 1
-    name = "user%d" % site.count
-    site.add_user(name, PASSWORD)
-    return name
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from api import Api
 from authenticator import Authenticator  # noqa: F401 (for the tests)
 
 PERIOD = 30
+PASSWORD = "a-good-password-4711"  # of the users that the fixtures make
 
 
 def login(hub, user, password):
