@@ -23,7 +23,4 @@ int session_list(struct rest_call *c, struct err *err);
 int session_drop(struct rest_call *c, struct err *err);
 int session_drop_all(struct rest_call *c, struct err *err);
 
-json_t *account_json(const struct account *a);
-json_t *org_json(const struct account *a, int64_t role);
-
 #endif

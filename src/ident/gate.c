@@ -308,7 +308,7 @@ static struct relation_key relation_key(const struct principal *p, const struct 
 }
 
 /* What the principal is to the repository, as far as no row is needed; *ret_all: that is all. */
-unsigned relation_cheap(const struct principal *p, const struct account *owner, bool public, bool *ret_all)
+static unsigned relation_cheap(const struct principal *p, const struct account *owner, bool public, bool *ret_all)
 {
     unsigned s = public ? IS_PUBLIC : 0;
     if (p->kind != WHO_NOBODY)

@@ -188,7 +188,6 @@ int token_check(const struct ident *i, struct str token, struct principal **ret,
 void gate_challenge(struct http_req *r, const char *error);
 /* What is over its owner's quota of private repositories is neither pulled nor pushed. 0, ERR_DENIED. */
 int gate_lock(const struct repo_fact *f, enum right right, struct err *err);
-unsigned relation_cheap(const struct principal *p, const struct account *owner, bool public, bool *ret_all);
 
 /* ---- ident_sql.c: repositories and what somebody is to them */
 /* Adds to *standing what rows say; repo_id 0: to the account alone. */

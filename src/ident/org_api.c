@@ -40,7 +40,7 @@ static const struct rest_schema member_role = {
     "MemberRole", "A member's role.", (const struct rest_field[]){
         {"role", REST_ENUM, .required = true, .words = words_member_role}, {0}}};
 
-json_t *org_json(const struct account *a, int64_t role)
+static json_t *org_json(const struct account *a, int64_t role)
 {
     return json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:b,s:b,s:I,s:o,s:o}", "name", a->name, "full_name", a->full_name, "default_access",
                      level_name(a->default_access), "default_visibility", a->default_public ? "public" : "private", "no_public",

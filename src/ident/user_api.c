@@ -56,7 +56,7 @@ static const struct rest_schema me = {
         {"second_factor", REST_BOOL, .required = true, .about = "the account has one"},
         {"token_id", REST_INT, .required = true, .nullable = true, .about = "the token that was shown, or that stands behind what was"},
         {0}}};
-json_t *account_json(const struct account *a)
+static json_t *account_json(const struct account *a)
 {
     return json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o}", "name", a->name, "full_name", a->full_name, "email", a->email,
                      "site_role", roles[a->role], "state", states[a->state], "created_at", rest_json_time(a->created_at),
